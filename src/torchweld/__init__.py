@@ -1,0 +1,1 @@
+"""torchweld: train a network in the branched form, run it in the welded form."""

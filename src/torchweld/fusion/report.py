@@ -1,4 +1,4 @@
-"""What `fuse` did and declined, as frozen data: counts before and after, welds by law, refusals by reason, the certificate."""
+"""What `fuse` did and declined, as frozen data: counts, welds by law, refusals by reason, the certificate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Counts:
-    """Sizes of one graph. `flops` are for the example input (a multiply-add is 2), `bytes` are its parameters' and buffers'.
+    """Sizes of one graph: `flops` for the example input (a multiply-add is 2), `bytes` of parameters and buffers.
 
     `norms` counts standalone normalisations by running statistics however written: batch norm, a per-channel
     multiply-and-add, or a 1-tap depthwise convolution.
@@ -25,7 +25,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Weld:
-    """One operation of the fused graph (`where`) that replaces several of the original (`sources`), and by which laws."""
+    """One operation of the fused graph (`where`), the modules it replaces (`sources`), and by which laws."""
 
     where: str
     sources: tuple[str, ...]

@@ -1,0 +1,244 @@
+"""From a module to a functional graph with named parameters, by `torch.export`.
+
+Batch, height and width (every dimension that the model leaves open) stay dynamic; what it fixes is noted. The capture
+runs with a batch of two, since a batch of one would be taken for a constant.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, Node
+from torch.fx.experimental import _config as symbolic_config
+
+from torchweld.core import InputError
+from torchweld.fusion.functionalise import functionalise
+from torchweld.fusion.sizes import Hints, shape_of
+
+# What user code and the exporter raise when a model cannot be run or captured.
+_FAILURES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AssertionError,
+    NotImplementedError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+)
+_PARAMETERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A model as a graph. `graph` has get_attr nodes for `state`; placeholders in `inputs`, by the guards' paths.
+
+    `arguments` holds one entry for each flat input: its placeholder's default value where it is a constant.
+    """
+
+    graph: Graph
+    state: Mapping[str, Tensor]
+    parameters: frozenset[str]
+    submodules: Mapping[str, nn.Module]
+    pinned: frozenset[Node]
+    inputs: Mapping[str, Node]
+    constants: Mapping[str, Any]
+    conditions: tuple[str, ...]
+    in_spec: pytree.TreeSpec
+    hints: Hints
+    notes: tuple[str, ...]
+
+    @property
+    def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
+        """For each tensor input, the axes that may have any size."""
+        shapes = {path: shape_of(node) or () for path, node in self.inputs.items()}
+        return {path: tuple(i for i, d in enumerate(s) if not isinstance(d, int)) for path, s in shapes.items()}
+
+
+def capture(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Captured:
+    """Captures `model` at the example inputs. Raises `InputError` in training mode, or where it cannot be captured."""
+    kwargs = dict(kwargs or {})
+    _check_eval(model)
+    _check_runs(model, args, kwargs)
+    program, why_static = _export(model, args, kwargs)
+    return _read(program, args, kwargs, why_static)
+
+
+def _check_eval(model: nn.Module) -> None:
+    training = [name for name, module in model.named_modules() if module.training]
+    if "" in training:
+        raise InputError(f"the model ({type(model).__name__}) is in training mode; call .eval() on it first")
+    if training:
+        raise InputError(f"module {training[0]!r} is in training mode; call .eval() on the model first")
+
+
+def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        with torch.no_grad():
+            model(*args, **kwargs)
+    except _FAILURES as error:
+        shapes = ", ".join(_shown(v) for v in pytree.tree_leaves((args, kwargs)))
+        raise InputError(f"the model does not run on the example inputs ({shapes}): {_first_line(error)}") from error
+
+
+def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ExportedProgram, str | None]:
+    """The program, and the reason why its sizes are fixed if they had to be."""
+    batched = _of_two(args, kwargs)
+    attempts = [(a, k, dynamic) for a, k in ([batched] if batched else []) + [(args, kwargs)] for dynamic in (True,)]
+    attempts.append((args, kwargs, False))
+    reason: Exception | None = None
+    for a, k, dynamic in attempts:
+        try:
+            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):
+                program = torch.export.export(
+                    model, a, k, dynamic_shapes=_dynamic(model, a, k) if dynamic else None, strict=False
+                )
+        except _FAILURES as error:
+            reason = reason or error
+            continue
+        return program, None if dynamic else _first_line(reason) if reason else None
+    assert reason is not None
+    raise InputError(
+        f"{type(model).__name__} cannot be captured by torch.export: {_first_line(reason)}; "
+        "keep data-dependent Python control flow out of forward, or fuse its submodules one by one"
+    ) from reason
+
+
+def _of_two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The inputs with every batch of one doubled; None where the batch is no batch of one."""
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    tensors = [v for v in leaves if isinstance(v, Tensor) and v.ndim]
+    if not tensors or any(t.shape[0] != 1 for t in tensors):
+        return None
+    doubled = [torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v for v in leaves]
+    both: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(doubled, spec)
+    return both
+
+
+def _dynamic(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Every axis of every tensor is offered as dynamic; the model's own code fixes those it must."""
+
+    def axes(value: Any) -> Any:
+        return dict.fromkeys(range(value.ndim), Dim.AUTO) if isinstance(value, Tensor) else None
+
+    positional, named = pytree.tree_map(axes, (args, kwargs), is_leaf=lambda v: isinstance(v, Tensor))
+    bound = inspect.signature(model.forward).bind(*positional, **named)
+    return dict(bound.arguments) if not _has_variadic(model) else None
+
+
+def _has_variadic(model: nn.Module) -> bool:
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _read(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], why_static: str | None) -> Captured:
+    signature = program.graph_signature
+    kinds = {spec.arg.name: spec for spec in signature.input_specs}
+    tensors: dict[str, Tensor] = {**program.state_dict, **program.constants}
+    graph, copies = Graph(), dict[Node, Node]()
+    inputs: dict[str, Node] = {}
+    constants: dict[str, Any] = {}
+    state: dict[str, Tensor] = {}
+    first_name: dict[int, str] = {}
+    leaves = iter(pytree.tree_flatten_with_path((args, kwargs))[0])
+    values: dict[sympy.Symbol, int] = {}
+    for node in program.graph.nodes:
+        if node.op != "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+            continue
+        spec = kinds[node.name]
+        if spec.kind in _PARAMETERS:
+            assert spec.target is not None
+            tensor = tensors[spec.target]
+            name = first_name.setdefault(id(tensor), spec.target)  # tied parameters are one
+            state[name] = tensor
+            new = graph.create_node("get_attr", name, name=node.name)
+        else:
+            path, value = next(leaves)
+            new = graph.create_node("placeholder", node.name, name=node.name)
+            inputs_or_constants = inputs if isinstance(value, Tensor) else constants
+            inputs_or_constants[_path(program, path, node.name)] = new if isinstance(value, Tensor) else value
+            if isinstance(value, Tensor):
+                _bind(values, node, value)
+        new.meta = dict(node.meta)
+        copies[node] = new
+    _unflatten_output(graph, program)
+    pinned = functionalise(graph)
+    used = {n.target for n in graph.nodes if n.op == "get_attr"}
+    return Captured(
+        graph,
+        {name: t for name, t in state.items() if name in used},
+        frozenset(signature.parameters),
+        dict(program.graph_module.named_children()),
+        pinned,
+        inputs,
+        constants,
+        tuple(getattr(program, "_guards_code", None) or ()),
+        program.call_spec.in_spec,
+        Hints(_with_hints(program, values)),
+        _notes(inputs, why_static),
+    )
+
+
+def _path(program: ExportedProgram, path: tuple[Any, ...], name: str) -> str:
+    """The path of a flat input as the guards write it: L['x'] or L['xs'][0]."""
+    where, first, *rest = path
+    if len(path) == 2 and where.idx == 1:
+        return f"L['{first.key}']"
+    del program
+    return f"L['{name}']" if not rest else f"L['{name.rsplit('_', len(rest))[0]}']" + "".join(map(str, rest))
+
+
+def _bind(values: dict[sympy.Symbol, int], node: Node, value: Tensor) -> None:
+    for dim, size in zip(shape_of(node) or (), value.shape, strict=True):
+        if isinstance(dim, sympy.Symbol):
+            values[dim] = int(size)
+
+
+def _with_hints(program: ExportedProgram, values: dict[sympy.Symbol, int]) -> dict[sympy.Symbol, int]:
+    """The example's sizes; symbols that no input has alone take the exporter's hint."""
+    known = dict(values)
+    for node in program.graph.nodes:
+        tensor = node.meta.get("val")
+        for size in tensor.shape if isinstance(tensor, Tensor) else ():
+            if isinstance(size, torch.SymInt):
+                for symbol in size.node.expr.free_symbols - known.keys():
+                    hint = size.node.shape_env.var_to_val.get(symbol)
+                    known[symbol] = int(hint) if hint is not None else 2
+    return known
+
+
+def _unflatten_output(graph: Graph, program: ExportedProgram) -> None:
+    output = next(iter(reversed(graph.nodes)))
+    flat = output.args[0]
+    output.args = (pytree.tree_unflatten(flat, program.call_spec.out_spec),)
+
+
+def _notes(inputs: Mapping[str, Node], why_static: str | None) -> tuple[str, ...]:
+    if why_static:
+        return (f"all sizes are fixed to the example's: {why_static}",)
+    notes = []
+    for path, node in inputs.items():
+        shape = shape_of(node) or ()
+        name = path.removeprefix("L['").replace("']", "", 1)
+        fixed = [f"{i} at {d}" for i, d in enumerate(shape) if isinstance(d, int)]
+        if fixed:
+            notes.append(f"input {name}: the model fixes axis {', '.join(fixed)}")
+    return tuple(notes)
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value.shape)) if isinstance(value, Tensor) else repr(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

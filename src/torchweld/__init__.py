@@ -1,1 +1,31 @@
 """torchweld: train a network in the branched form, run it in the welded form."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchweld.core import CheckFailed as CheckFailed
+    from torchweld.core import InputError as InputError
+
+# Names are looked up on first use, so that `torchweld --help` need not wait for torch.
+_HOME = {
+    "CheckFailed": "torchweld.core",
+    "InputError": "torchweld.core",
+    "bench": "torchweld.deploy",
+    "fuse": "torchweld.fusion",
+}
+_FOLDERS = frozenset(
+    {"autodiff", "core", "data", "deploy", "fusion", "genetic", "layers", "maps", "models", "report", "training"}
+)
+
+__all__ = ["CheckFailed", "InputError"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _FOLDERS:
+        return importlib.import_module(f"torchweld.{name}")
+    raise AttributeError(f"module 'torchweld' has no attribute {name!r}")

@@ -180,14 +180,18 @@ def _union(a: Geometry, b: Geometry, groups: int) -> tuple[Geometry, tuple[Steps
         common_dilation((da * (ka > 1), db * (kb > 1), abs(sa - sb)))
         for da, ka, db, kb, sa, sb in zip(a.dilation, a.kernel, b.dilation, b.kernel, *starts, strict=True)
     )
-    far = tuple(max(ca, cb) - n + e for ca, cb, n, e in zip(slack(a), slack(b), near, extent, strict=True))
+    mode = a.padding_mode if a.padded else b.padding_mode
+    # Slacks differ at a static size only, and either gives its output size. The larger keeps padding symmetric; but
+    # reflect and circular padding may not outgrow the image, so there the smaller, which pads no more than a or b did.
+    agreed = max if mode in ("zeros", "replicate") else min
+    far = tuple(max(0, agreed(ca, cb) - n + e) for ca, cb, n, e in zip(slack(a), slack(b), near, extent, strict=True))
     geometry = replace(
         a,
         groups=groups,
         kernel=tuple((e - 1) // d + 1 for e, d in zip(extent, dilation, strict=True)),
         padding=tuple(zip(near, far, strict=True)),
         dilation=dilation,
-        padding_mode=a.padding_mode if a.padded else b.padding_mode,
+        padding_mode=mode,
     ).canonical()
     on_grid = [tuple(s // d for s, d in zip(start, dilation, strict=True)) for start in starts]
     return geometry, (on_grid[0], on_grid[1])

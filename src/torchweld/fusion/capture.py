@@ -42,7 +42,7 @@ _PARAMETERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 class Captured:
     """A model as a graph. `graph` has get_attr nodes for `state`; placeholders in `inputs`, by the guards' paths.
 
-    `arguments` holds one entry for each flat input: its placeholder's default value where it is a constant.
+    `constants` has the inputs that are no tensors, with the value that the graph was captured for.
     """
 
     graph: Graph
@@ -51,7 +51,8 @@ class Captured:
     submodules: Mapping[str, nn.Module]
     pinned: frozenset[Node]
     inputs: Mapping[str, Node]
-    constants: Mapping[str, Any]
+    constants: Mapping[str, tuple[Node, Any]]
+    argument_names: tuple[str, ...]
     conditions: tuple[str, ...]
     in_spec: pytree.TreeSpec
     hints: Hints
@@ -70,7 +71,7 @@ def capture(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] |
     _check_eval(model)
     _check_runs(model, args, kwargs)
     program, why_static = _export(model, args, kwargs)
-    return _read(program, args, kwargs, why_static)
+    return _read(program, args, kwargs, _names_of(model, args, kwargs), why_static)
 
 
 def _check_eval(model: nn.Module) -> None:
@@ -98,7 +99,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     reason: Exception | None = None
     for a, k, dynamic in attempts:
         try:
-            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):
+            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
                 program = torch.export.export(
                     model, a, k, dynamic_shapes=_dynamic(model, a, k) if dynamic else None, strict=False
                 )
@@ -140,13 +141,19 @@ def _has_variadic(model: nn.Module) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
 
 
-def _read(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], why_static: str | None) -> Captured:
+def _read(
+    program: ExportedProgram,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    names: tuple[str, ...],
+    why_static: str | None,
+) -> Captured:
     signature = program.graph_signature
     kinds = {spec.arg.name: spec for spec in signature.input_specs}
     tensors: dict[str, Tensor] = {**program.state_dict, **program.constants}
     graph, copies = Graph(), dict[Node, Node]()
     inputs: dict[str, Node] = {}
-    constants: dict[str, Any] = {}
+    constants: dict[str, tuple[Node, Any]] = {}
     state: dict[str, Tensor] = {}
     first_name: dict[int, str] = {}
     leaves = iter(pytree.tree_flatten_with_path((args, kwargs))[0])
@@ -164,11 +171,13 @@ def _read(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any
             new = graph.create_node("get_attr", name, name=node.name)
         else:
             path, value = next(leaves)
-            new = graph.create_node("placeholder", node.name, name=node.name)
-            inputs_or_constants = inputs if isinstance(value, Tensor) else constants
-            inputs_or_constants[_path(program, path, node.name)] = new if isinstance(value, Tensor) else value
+            new = graph.create_node("placeholder", _argument(path, names) or node.name, name=node.name)
+            where = _path(path, names)
             if isinstance(value, Tensor):
+                inputs[where] = new
                 _bind(values, node, value)
+            else:
+                constants[where] = (new, value)
         new.meta = dict(node.meta)
         copies[node] = new
     _unflatten_output(graph, program)
@@ -182,6 +191,7 @@ def _read(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any
         pinned,
         inputs,
         constants,
+        names,
         tuple(getattr(program, "_guards_code", None) or ()),
         program.call_spec.in_spec,
         Hints(_with_hints(program, values)),
@@ -189,13 +199,27 @@ def _read(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any
     )
 
 
-def _path(program: ExportedProgram, path: tuple[Any, ...], name: str) -> str:
+def _path(path: tuple[Any, ...], names: tuple[str, ...]) -> str:
     """The path of a flat input as the guards write it: L['x'] or L['xs'][0]."""
-    where, first, *rest = path
-    if len(path) == 2 and where.idx == 1:
-        return f"L['{first.key}']"
-    del program
-    return f"L['{name}']" if not rest else f"L['{name.rsplit('_', len(rest))[0]}']" + "".join(map(str, rest))
+    group, first, *rest = path
+    name = names[first.idx] if group.idx == 0 else first.key
+    return f"L['{name}']" + "".join(map(str, rest))
+
+
+def _argument(path: tuple[Any, ...], names: tuple[str, ...]) -> str | None:
+    """The argument's own name, where it is one tensor or constant and not a structure of them."""
+    return _path(path, names)[3:-2] if len(path) == 2 else None
+
+
+def _names_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the positional arguments, those of a `*args` numbered, then of the keywords."""
+    names: list[str] = []
+    for p in inspect.signature(model.forward).parameters.values():
+        if p.kind is inspect.Parameter.VAR_POSITIONAL:
+            names += [f"{p.name}_{i}" for i in range(len(args) - len(names))]
+        elif p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+    return (*names[: len(args)], *kwargs)
 
 
 def _bind(values: dict[sympy.Symbol, int], node: Node, value: Tensor) -> None:

@@ -42,18 +42,16 @@ def functionalise(graph: Graph) -> frozenset[Node]:
         if target is None:
             continue
         sharing = memory[target]
-        seen_later = any(
-            order.get(user, 0) > order[node] for other in sharing if other not in (target, node) for user in other.users
-        )
+        older = [other for other in sharing if other is not target and order[other] < order[node]]
+        seen_later = any(order[user] > order[node] for other in older for user in other.users)
         owned_outside = any(other.op in ("placeholder", "get_attr") for other in sharing)
         functional = _functional(node)
         if seen_later or owned_outside or functional is None:
             pinned |= sharing
             continue
         node.target = functional
-        target.replace_all_uses_with(node, delete_user_cb=lambda user, at=order[node]: order.get(user, -1) > at)
-        for later in sharing:
-            memory[later] = sharing
+        for user in [u for u in target.users if order[u] > order[node]]:
+            user.replace_input_with(target, node)
     for node in list(pinned):
         pinned.update(user for user in node.users if user.op == "call_function")
     return frozenset(pinned)

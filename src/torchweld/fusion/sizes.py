@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from typing import TypeAlias
 
 import sympy
 import torch
 from torch import Tensor
 from torch.fx import Node
 
-Dim = int | sympy.Expr
-Shape = tuple[Dim, ...]
+Dim: TypeAlias = int | sympy.Expr
+Shape: TypeAlias = tuple[Dim, ...]
 
 
 def shape_of(value: Node) -> Shape | None:

@@ -139,6 +139,8 @@ def _part_of_split(node: Node) -> list[LocalLaw]:
 
 def slice_of(node: Node) -> tuple[Node, int, int, int] | None:
     """(value, axis, start, stop) of one part of a split along a static axis."""
+    if node.target is not operator.getitem:
+        return None
     source, index = node.args
     if not isinstance(source, Node) or source.target not in SPLITS or not isinstance(index, int):
         return None

@@ -1,0 +1,120 @@
+"""What a realisation costs: a roofline, `max(FLOPs / peak, bytes / bandwidth) + launch`, at the example's sizes.
+
+The numbers need not be exact: they only rank the ways to compute one value. A multiply-add is two FLOPs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.fx import Node
+
+from torchweld.fusion.expression import Expression, Leaf, Term, ranges
+from torchweld.fusion.sizes import Hints, dtype_of, shape_of
+from torchweld.maps import Geometry
+
+aten = torch.ops.aten
+_MOVES_DATA = {  # views that copy; the others only change strides
+    aten.mean.dim,
+    aten.adaptive_avg_pool1d.default,
+    aten.adaptive_avg_pool2d.default,
+    aten.adaptive_avg_pool3d.default,
+    aten.avg_pool1d.default,
+    aten.avg_pool2d.default,
+    aten.avg_pool3d.default,
+    aten.upsample_nearest2d.vec,
+    aten.upsample_bilinear2d.vec,
+    aten.contiguous.default,
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The constants of the roofline."""
+
+    flops_per_second: float
+    bytes_per_second: float
+    launch_seconds: float
+
+
+MACHINES = {
+    "cpu": Machine(1.5e11, 3e10, 1e-5),
+    "cuda": Machine(3e13, 2e12, 6e-6),
+}
+
+
+class Costs:
+    """Seconds of realisations on one machine."""
+
+    def __init__(self, machine: Machine, hints: Hints) -> None:
+        self.machine, self.hints = machine, hints
+
+    def of(self, e: Expression, node: Node) -> float:
+        """The expression as the value of `node`: its maps, the sums and concatenations between them."""
+        shape = shape_of(node)
+        assert shape is not None
+        size, width = self.hints.count(shape), _width(node)
+        channels = self.hints.number(shape[e.axis]) if e.axis is not None else 1
+        positions = size // max(channels, 1)
+        seconds, values, biased = 0.0, 0, False
+        for t in e.terms:
+            values += 1
+            if t.map is not None and not t.map.is_identity:
+                seconds += self._map(t, positions, width)
+                biased = biased or not t.map.geometry.pointwise or not t.map.is_identity
+        partial = ranges(e) if e.axis is not None else ()
+        parts = len(partial or ())
+        sums = values - max(parts, 1) if parts == 0 or all(t.rows == e.channels for t in e.terms) else values - parts
+        seconds += max(sums, 0) * self._moved(3 * size * width)
+        if parts:
+            seconds += self._moved(2 * size * width)
+        if e.bias is not None and not biased:
+            seconds += self._moved(2 * size * width)
+        return seconds
+
+    def chain(self, leaf: Leaf) -> float:
+        """The last view of the leaf's chain."""
+        view = leaf.chain[-1]
+        if view.target not in _MOVES_DATA:
+            return self.machine.launch_seconds / 2
+        source = view.args[0]
+        before = shape_of(source) if isinstance(source, Node) else None
+        return self._moved(self.hints.count((*(before or ()), *())) * _width(view))
+
+    def flops(self, geometry: Geometry, leaf_size: int, positions: int) -> float:
+        per = geometry.in_channels // geometry.groups * geometry.taps
+        if geometry.transposed:
+            return 2.0 * leaf_size * geometry.out_channels // geometry.groups * geometry.taps
+        return 2.0 * positions * geometry.out_channels * per
+
+    def _map(self, t: Term, positions: int, width: int) -> float:
+        assert t.map is not None
+        g = t.map.geometry
+        read = self.hints.count(t.leaf.shape)
+        written = positions * g.out_channels
+        if g.pointwise and g.per_channel:
+            return self._moved((read + written) * width)
+        weights = g.out_channels * (g.in_channels // g.groups) * g.taps
+        compute = self.flops(g, read, positions) / (self.machine.flops_per_second * _efficiency(g))
+        memory = (read + written + weights) * width / self.machine.bytes_per_second
+        padding = self._moved(2 * read * width) if needs_pad(g) else 0.0
+        return max(compute, memory) + self.machine.launch_seconds + padding
+
+    def _moved(self, count: float) -> float:
+        return count / self.machine.bytes_per_second + self.machine.launch_seconds
+
+
+def needs_pad(g: Geometry) -> bool:
+    """The padding must be made before the convolution: it differs from side to side, or is not of zeros."""
+    return not g.transposed and g.padded and (g.padding_mode != "zeros" or any(a != b for a, b in g.padding))
+
+
+def _efficiency(g: Geometry) -> float:
+    """The share of peak that a convolution reaches, by channels a group: few of them cannot fill a vector."""
+    return float(max(0.15, 0.75 * min(1.0, g.in_channels / g.groups / 16) ** 0.5))
+
+
+def _width(node: Node) -> int:
+    dtype = dtype_of(node)
+    return dtype.itemsize if dtype is not None else 4

@@ -1,0 +1,42 @@
+"""Paths for modules and parameters: those of the original where they can be kept, else with a number."""
+
+from __future__ import annotations
+
+from torch.fx import Node
+
+
+class Names:
+    """Paths given out so far; no module is placed inside another, so no path is a folder of another."""
+
+    def __init__(self) -> None:
+        self.folders: set[str] = set()
+        self.taken: set[str] = set()
+
+    def free(self, wanted: str) -> str:
+        """`wanted`, or `wanted_1`, `wanted_2`, ... where it is taken."""
+        path, number = wanted or "weld", 0
+        while not self._is_free(path):
+            number += 1
+            path = f"{wanted or 'weld'}_{number}"
+        self.taken.add(path)
+        self.folders.update(_above(path))
+        return path
+
+    def _is_free(self, path: str) -> bool:
+        return path not in self.taken and path not in self.folders and not any(f in self.taken for f in _above(path))
+
+
+def module_path(node: Node) -> str:
+    """The path of the module that a node was captured in; "" for the model itself.
+
+    A module that is called twice is marked `path@1` by the exporter; the mark is dropped.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    return path.split("@")[0]
+
+
+def _above(path: str) -> list[str]:
+    """The folders of a path: `a.b.c` lies in `a.b` and `a`."""
+    parts = path.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]

@@ -1,0 +1,1 @@
+"""Laws of automatic differentiation: agreement with torch, numbers of the notes, traps."""

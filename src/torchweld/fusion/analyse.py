@@ -118,9 +118,7 @@ class _Pass:
         return own
 
     def _leaf_flow(self, leaf: Leaf) -> float:
-        chain = 0.0
-        for i in range(len(leaf.chain)):
-            chain += self.costs.chain(Leaf(leaf.value, leaf.chain[: i + 1], leaf.shape))
+        chain = sum(self.costs.view(link) for link in leaf.links)
         if leaf.value not in self.cuts:
             return chain
         best = min(c.flow for c in self.cuts[leaf.value])
@@ -160,7 +158,7 @@ class _Pass:
 
 
 def _leaf(node: Node) -> Leaf:
-    return Leaf(node, (), shape_of(node) or ())
+    return Leaf(node, shape_of(node) or ())
 
 
 def _realisable(e: Expression, shape: Shape) -> bool:

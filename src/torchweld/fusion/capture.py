@@ -25,7 +25,7 @@ from torchweld.fusion.functionalise import functionalise
 from torchweld.fusion.sizes import Hints, shape_of
 
 # What user code and the exporter raise when a model cannot be run or captured.
-_FAILURES = (
+FAILURES = (
     RuntimeError,
     TypeError,
     ValueError,
@@ -70,7 +70,7 @@ def capture(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] |
     kwargs = dict(kwargs or {})
     _check_eval(model)
     _check_runs(model, args, kwargs)
-    program, why_static = _export(model, args, kwargs)
+    program, why_static = export(model, args, kwargs)
     return _read(program, args, kwargs, _names_of(model, args, kwargs), why_static)
 
 
@@ -86,12 +86,12 @@ def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
     try:
         with torch.no_grad():
             model(*args, **kwargs)
-    except _FAILURES as error:
+    except FAILURES as error:
         shapes = ", ".join(_shown(v) for v in pytree.tree_leaves((args, kwargs)))
         raise InputError(f"the model does not run on the example inputs ({shapes}): {_first_line(error)}") from error
 
 
-def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ExportedProgram, str | None]:
+def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ExportedProgram, str | None]:
     """The program, and the reason why its sizes are fixed if they had to be."""
     batched = _of_two(args, kwargs)
     attempts = [(a, k, dynamic) for a, k in ([batched] if batched else []) + [(args, kwargs)] for dynamic in (True,)]
@@ -103,7 +103,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
                 program = torch.export.export(
                     model, a, k, dynamic_shapes=_dynamic(model, a, k) if dynamic else None, strict=False
                 )
-        except _FAILURES as error:
+        except FAILURES as error:
             reason = reason or error
             continue
         return program, None if dynamic else _first_line(reason) if reason else None

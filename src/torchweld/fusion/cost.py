@@ -73,14 +73,13 @@ class Costs:
             seconds += self._moved(2 * size * width)
         return seconds
 
-    def chain(self, leaf: Leaf) -> float:
-        """The last view of the leaf's chain."""
-        view = leaf.chain[-1]
-        if view.target not in _MOVES_DATA:
+    def view(self, leaf: Leaf) -> float:
+        """The last view of a leaf."""
+        assert leaf.view is not None
+        assert leaf.source is not None
+        if leaf.view.target not in _MOVES_DATA:
             return self.machine.launch_seconds / 2
-        source = view.args[0]
-        before = shape_of(source) if isinstance(source, Node) else None
-        return self._moved(self.hints.count((*(before or ()), *())) * _width(view))
+        return self._moved(self.hints.count(leaf.source.shape) * _width(leaf.view))
 
     def flops(self, geometry: Geometry, leaf_size: int, positions: int) -> float:
         per = geometry.in_channels // geometry.groups * geometry.taps

@@ -65,10 +65,10 @@ class _Cover:
     def _take_all(self, leaves: Iterable[Leaf]) -> float:
         seconds = 0.0
         for leaf in leaves:
-            for link in _links(leaf):
+            for link in leaf.links:
                 self.uses[link] = self.uses.get(link, 0) + 1
                 if self.uses[link] == 1:
-                    seconds += self.costs.chain(link)
+                    seconds += self.costs.view(link)
             seconds += self._take(leaf.value)
         return seconds
 
@@ -82,10 +82,10 @@ class _Cover:
     def _drop_all(self, leaves: Iterable[Leaf]) -> float:
         seconds = 0.0
         for leaf in leaves:
-            for link in _links(leaf):
+            for link in leaf.links:
                 self.uses[link] -= 1
                 if not self.uses[link]:
-                    seconds += self.costs.chain(link)
+                    seconds += self.costs.view(link)
             seconds += self._drop(leaf.value)
         return seconds
 
@@ -136,13 +136,8 @@ class _Cover:
         return changed
 
     def _total(self, chosen: Mapping[Node, Cut]) -> float:
-        links = {link for cut in chosen.values() for leaf in cut.leaves for link in _links(leaf)}
-        return sum(c.cost for c in chosen.values()) + sum(self.costs.chain(link) for link in links)
-
-
-def _links(leaf: Leaf) -> list[Leaf]:
-    """The views of a chain, each a value of its own."""
-    return [Leaf(leaf.value, leaf.chain[: i + 1], leaf.shape) for i in range(len(leaf.chain))]
+        links = {link for cut in chosen.values() for leaf in cut.leaves for link in leaf.links}
+        return sum(c.cost for c in chosen.values()) + sum(self.costs.view(link) for link in links)
 
 
 def _reads(cut: Cut, node: Node) -> bool:

@@ -128,11 +128,10 @@ class _Emitter:
 
     def _leaf(self, leaf: Leaf) -> Node:
         """A leaf with its views taken, each once."""
-        if not leaf.chain:
+        if leaf.source is None:
             return self._value(leaf.value)
         if leaf not in self.views:
-            source = self._leaf(Leaf(leaf.value, leaf.chain[:-1], ()))
-            self.views[leaf] = take_view(self.graph, leaf, source, self._value)
+            self.views[leaf] = take_view(self.graph, leaf, self._leaf(leaf.source), self._value)
         return self.views[leaf]
 
     # -- cuts --------------------------------------------------------------------------------------------------

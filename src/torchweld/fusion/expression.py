@@ -24,14 +24,20 @@ MOST_TERMS = 8  # longer sums are residual streams: never cheaper than the value
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that must exist, and the views to take of it. `shape` is that of the last view."""
+    """A value that must exist, or a view taken of another leaf (`source`). `shape` is what it has then."""
 
     value: Node
-    chain: tuple[Node, ...]
     shape: Shape = field(compare=False)
+    source: Leaf | None = None
+    view: Node | None = None
 
     def viewed(self, view: Node, shape: Shape) -> Leaf:
-        return Leaf(self.value, (*self.chain, view), shape)
+        return Leaf(self.value, shape, self, view)
+
+    @property
+    def links(self) -> tuple[Leaf, ...]:
+        """The views of the chain, the first first; () for the value itself."""
+        return () if self.source is None else (*self.source.links, self)
 
 
 @dataclass(frozen=True)

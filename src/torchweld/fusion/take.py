@@ -19,7 +19,8 @@ _BY_SHAPE = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
 
 def take_view(graph: Graph, leaf: Leaf, source: Node, value: Callable[[Node], Node]) -> Node:
     """The last view of the leaf's chain, of `source`; `value` gives the sizes that the view reads."""
-    view = leaf.chain[-1]
+    view = leaf.view
+    assert view is not None
     piece = slice_of(view)
     if piece is not None:
         _, axis, start, stop = piece

@@ -1,0 +1,47 @@
+"""Why merges that were candidates were not made: a law refused, or the result would have taken longer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.fx import Node
+
+from torchweld.fusion.analyse import Analysis
+from torchweld.fusion.capture import Captured
+from torchweld.fusion.cover import Plan
+from torchweld.fusion.names import module_path
+from torchweld.fusion.report import Declined
+
+
+def declined(captured: Captured, analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tuple[Declined, ...]:
+    """Refusals at values that the plan makes, and merges that the cost model turned down."""
+    found: dict[Declined, None] = {}
+    for node, reason in unlifted.items():
+        found[Declined(place(node), reason)] = None
+    for node, cut in plan.chosen.items():
+        boundaries = [leaf.value for leaf in cut.leaves if analysis.is_affine(leaf.value)]
+        if not boundaries and len(cut.leaves) == len(cut.expression.terms if cut.expression else cut.leaves):
+            continue  # merged all the way down
+        for reason in analysis.refusals.get(node, ()):
+            found[Declined(place(node), reason)] = None
+        for value in boundaries:
+            without = [c for c in analysis.cuts[node] if all(leaf.value is not value for leaf in c.leaves)]
+            if without:
+                best = min(without, key=lambda c: c.cost)
+                now = cut.cost + plan.chosen[value].cost / max(len(value.users), 1)
+                if best.cost > now:
+                    found[
+                        Declined(
+                            place(node),
+                            f"taking in {place(value)} would take longer: "
+                            f"about {best.cost * 1e6:.0f} us instead of {now * 1e6:.0f} us",
+                        )
+                    ] = None
+    return tuple(found)
+
+
+def place(node: Node) -> str:
+    """Where a node is, for people: its module's path and its operator."""
+    operator = getattr(node.target, "__name__", str(node.target)).split(".")[0]
+    path = module_path(node)
+    return f"{path} ({operator})" if path else operator

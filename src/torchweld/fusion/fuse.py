@@ -1,0 +1,114 @@
+"""`fuse`: capture, analyse, plan, emit, verify."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Graph, GraphModule
+
+from torchweld.core import written_whole
+from torchweld.fusion.analyse import analyse
+from torchweld.fusion.capture import Captured, capture, export
+from torchweld.fusion.cost import MACHINES, Costs
+from torchweld.fusion.counts import counts_after, counts_before
+from torchweld.fusion.cover import cover
+from torchweld.fusion.declined import declined
+from torchweld.fusion.emit import emit
+from torchweld.fusion.lift import constants_of, local_laws
+from torchweld.fusion.report import Report
+from torchweld.fusion.verify import certify, trials, twin_errors
+from torchweld.maps import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A welded model. `module` is a plain `torch.fx.GraphModule`: it runs, trains, pickles and exports by itself.
+
+    `captured` is the original's graph; `recipes` says for each of the module's tensors what it was computed from.
+    """
+
+    module: GraphModule
+    report: Report
+    captured: Graph
+    recipes: Mapping[str, Recipe]
+    example: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fused model as a `.pt2` (`torch.export`), which runs without torchweld; whole or not at all."""
+        program = export(self.module, *self.example)[0]
+        with written_whole(path) as temporary:
+            torch.export.save(program, temporary)
+
+
+def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any] | None = None) -> Fused:
+    """The same function with as few and as cheap operations as the algebra allows, and the proof.
+
+    `example_inputs`: a tensor, or a tuple of the model's positional arguments; their sizes are what the plan is made
+    for, but every size that the model accepts stays allowed where the model allows it. The model is not modified.
+
+    Raises `InputError` if the model is in training mode, does not run on the inputs or cannot be captured, and
+    `CheckFailed` if the result is not the same function to within rounding.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)).eval()
+    >>> fused = fuse(model, torch.randn(1, 3, 16, 16))
+    >>> fused.report.before.operators, fused.report.after.operators
+    (2, 1)
+    """
+    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    kwargs = dict(example_kwargs or {})
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "capture"):
+        captured = capture(model, args, kwargs)
+    with _timed(seconds, "plan"):
+        constants = constants_of(captured)
+        laws, unlifted = local_laws(captured, constants)
+        costs = Costs(MACHINES[_device(captured)], captured.hints)
+        analysis = analyse(captured, laws, costs)
+        plan = cover(captured.graph, analysis, costs)
+    with _timed(seconds, "verify"):
+        done = trials(model, captured, args, kwargs)
+        errors = twin_errors(emit(captured, analysis, plan, constants, double=True).module, done)
+    with _timed(seconds, "emit"):
+        emitted = emit(captured, analysis, plan, constants)
+    with _timed(seconds, "verify"):
+        certificate = certify(emitted.module, done, errors, _dtype(captured))
+    report = Report(
+        counts_before(captured),
+        counts_after(emitted.module, captured.hints),
+        emitted.welds,
+        declined(captured, analysis, plan, unlifted),
+        certificate,
+        (*captured.notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
+        {stage: round(s, 3) for stage, s in seconds.items()},
+    )
+    return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs))
+
+
+def _device(captured: Captured) -> str:
+    types = {t.device.type for t in captured.state.values()}
+    return "cuda" if "cuda" in types else "cpu"
+
+
+def _dtype(captured: Captured) -> torch.dtype:
+    """The dtype that the model computes in: its parameters', else its inputs'."""
+    floats = [t.dtype for t in captured.state.values() if t.is_floating_point()]
+    floats += [n.meta["val"].dtype for n in captured.inputs.values() if n.meta["val"].is_floating_point()]
+    return floats[0] if floats else torch.float32
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

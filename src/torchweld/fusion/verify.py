@@ -1,0 +1,153 @@
+"""The certificate: the fused model against the original in float64, at several sizes and batches.
+
+Three errors, each relative to the original run in float64: of the plan's float64 twin (the algebra: at most 1e-10), of
+the fused model in the model's own dtype, and of the original in that dtype, to compare with.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+
+from torchweld.core import CheckFailed, accuracy_bound, relative_error
+from torchweld.fusion.capture import FAILURES, Captured
+from torchweld.fusion.report import Certificate, Check
+from torchweld.fusion.sizes import shape_of
+
+TWIN_BOUND = 1e-10
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Inputs of one check, and what the original gives for them in float64 and in its own dtype."""
+
+    inputs: Inputs
+    shapes: str
+    exact: list[Any]
+    native_error: float
+
+
+def trials(model: nn.Module, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Trial]:
+    """Runs the original in float64 and as it is, at the example's sizes and at others that it accepts."""
+    double = copy.deepcopy(model).double()
+    done: list[Trial] = []
+    for inputs in _variants(captured, args, kwargs):
+        try:
+            exact, native = _outputs(double, _doubled(inputs)), _outputs(model, inputs)
+        except FAILURES:
+            if not done:  # the example itself: the model mixes dtypes of its own
+                raise
+            continue  # a size that the original does not take
+        shapes = ", ".join("x".join(map(str, t.shape)) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
+        done.append(Trial(inputs, shapes, exact, _error(native, exact)))
+    return done
+
+
+def twin_errors(twin: nn.Module, done: Sequence[Trial]) -> list[float]:
+    """Errors of the plan in float64."""
+    return [_error(_outputs(twin, _doubled(t.inputs)), t.exact) for t in done]
+
+
+def certify(fused: nn.Module, done: Sequence[Trial], twin: Sequence[float], dtype: torch.dtype) -> Certificate:
+    """The certificate; raises `CheckFailed` where an error is out of its bound."""
+    checks = tuple(
+        Check(t.shapes, error, _error(_outputs(fused, t.inputs), t.exact), t.native_error)
+        for t, error in zip(done, twin, strict=True)
+    )
+    native = max(c.native_error for c in checks)
+    certificate = Certificate(
+        str(dtype).removeprefix("torch."),
+        max(c.twin_error for c in checks),
+        TWIN_BOUND,
+        max(c.fused_error for c in checks),
+        accuracy_bound(dtype, native),
+        native,
+        checks,
+    )
+    for what, error, bound in (
+        ("in float64", certificate.twin_error, certificate.twin_bound),
+        (f"in {certificate.dtype}", certificate.fused_error, certificate.fused_bound),
+    ):
+        if not error <= bound:
+            raise CheckFailed(f"the fused model differs from the original {what} by {error:.2g} (bound {bound:.2g})")
+    return certificate
+
+
+def _variants(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Inputs]:
+    """The example, then other sizes: an odd batch at smaller, odd, uneven sizes; a larger batch at others."""
+    flat, spec = pytree.tree_flatten((args, kwargs))
+    shapes = [shape_of(node) or () for node in captured.inputs.values()]
+    generator = torch.Generator().manual_seed(0)
+    made: list[Inputs] = []
+    for number in range(3):
+        values = {
+            s: _other(v, number, at, _is_batch(s, shapes)) for at, (s, v) in enumerate(captured.hints.values.items())
+        }
+        tensors = iter(shapes)
+        leaves = [_drawn(v, next(tensors), values, generator) if isinstance(v, Tensor) else v for v in flat]
+        if number == 0 or any(v != captured.hints.values[s] for s, v in values.items()):
+            made.append(pytree.tree_unflatten(leaves, spec))
+    return made
+
+
+def _is_batch(symbol: sympy.Symbol, shapes: Sequence[tuple[Any, ...]]) -> bool:
+    return any(s and s[0] == symbol for s in shapes)
+
+
+def _other(size: int, number: int, at: int, batch: bool) -> int:
+    if number == 0:
+        return size
+    if batch:
+        return size + (2 if number == 1 else 1)
+    smaller = size // 2 if number == 1 else size // 3
+    return max(smaller + at, 1) | 1 if number == 1 else max(smaller + 2 * at, 1)
+
+
+def _drawn(
+    example: Tensor, shape: tuple[Any, ...], values: Mapping[sympy.Symbol, int], generator: torch.Generator
+) -> Tensor:
+    """A tensor of other sizes with values like the example's; noise where the example is constant."""
+    sizes = [
+        d if isinstance(d, int) else int(d.xreplace({s: sympy.Integer(v) for s, v in values.items()})) for d in shape
+    ]
+    pool = example.detach().flatten().cpu()
+    if example.is_floating_point() and (pool.numel() < 2 or bool((pool == pool[0]).all())):
+        return torch.randn(sizes, generator=generator).to(example.device, example.dtype)
+    if list(example.shape) == sizes:
+        return example.detach().clone()
+    picked = torch.randint(max(pool.numel(), 1), sizes, generator=generator)
+    return pool[picked].to(example.device)
+
+
+def _doubled(inputs: Inputs) -> Inputs:
+    def wide(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    both: Inputs = pytree.tree_map(wide, inputs)
+    return both
+
+
+def _outputs(model: Callable[..., Any], inputs: Inputs) -> list[Any]:
+    args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs)
+    with torch.no_grad():
+        return list(pytree.tree_leaves(model(*args, **kwargs)))
+
+
+def _error(actual: list[Any], exact: list[Any]) -> float:
+    if len(actual) != len(exact):
+        return float("inf")
+    errors = [0.0]
+    for a, b in zip(actual, exact, strict=True):
+        if isinstance(b, Tensor):
+            errors.append(relative_error(a, b))
+        elif a != b:
+            errors.append(float("inf"))
+    return max(errors)

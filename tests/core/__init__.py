@@ -1,0 +1,1 @@
+"""The ground floor: comparison by dtype, files written whole, the three ways of saying no."""

@@ -75,7 +75,7 @@ def refused_rightly(a: Layer, b: Layer, sizes: Sizes, reason: str) -> None:
 def test_one_map_is_both_branches(kind_a, kind_b, law, join):
     outcomes = Counter()
 
-    @settings(max_examples=12)
+    @settings(max_examples=8)
     @given(data=st.data())
     def check(data):
         sizes = draw_sizes(data.draw, kind_a, kind_b)
@@ -96,7 +96,7 @@ def test_one_map_is_both_branches(kind_a, kind_b, law, join):
 
 @pytest.mark.parametrize(("kind_a", "kind_b"), PAIRS)
 def test_what_passes_for_dynamic_sizes_is_exact_at_every_small_size(kind_a, kind_b):
-    @settings(max_examples=3)
+    @settings(max_examples=2)
     @given(data=st.data())
     def check(data):
         a, b = draw_branches(

@@ -52,7 +52,7 @@ def assert_is_chain(made: ConvMap, second: Layer, first: Layer, sizes: Sizes, se
 def test_one_map_is_the_two_layers(second_kind, first_kind):
     outcomes = Counter()
 
-    @settings(max_examples=16)
+    @settings(max_examples=12)
     @given(data=st.data())
     def check(data):
         sizes = draw_sizes(data.draw, second_kind, first_kind)
@@ -72,7 +72,7 @@ def test_one_map_is_the_two_layers(second_kind, first_kind):
 
 @pytest.mark.parametrize(("second_kind", "first_kind"), PAIRS)
 def test_what_passes_for_dynamic_sizes_is_exact_at_every_small_size(second_kind, first_kind):
-    @settings(max_examples=4)
+    @settings(max_examples=3)
     @given(data=st.data())
     def check(data):
         second, first = draw_chain(data.draw, second_kind, first_kind, (data.draw(st.integers(1, 12)),), ANY_SIZE)

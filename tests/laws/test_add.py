@@ -29,8 +29,9 @@ def draw_branches(
     out = channels if any(k.keeps_channels for k in kinds) else draw(st.sampled_from((2, 3, 4, 6)))
     stride = 1 if any(k.pointwise or not k.strides for k in kinds) else draw(st.integers(1, 3))
     slack = -1 if any(k.pointwise for k in kinds) else draw(st.sampled_from((-1, -1, 0, 1)))
-    free = draw(st.integers(0, 3)) == 0
-    wish = Wish(out if same_outputs else None, (stride,) * rank, None if free else (slack,) * rank, any_size=any_size)
+    free, own_strides = draw(st.integers(0, 3)) == 0, draw(st.integers(0, 7)) == 0
+    strides = None if own_strides else (stride,) * rank
+    wish = Wish(out if same_outputs else None, strides, None if free else (slack,) * rank, any_size=any_size)
     a = KINDS[kind_a].draw(draw, "a", channels, sizes, wish)
     again = Wish(wish.out, wish.strides, wish.slacks, a.axes if kind_a == kind_b == "transposed" else None, any_size)
     return a, KINDS[kind_b].draw(draw, "b", channels, sizes, again)

@@ -58,7 +58,7 @@ def breed(
         if stale is not None and any(task.operator.reads_fitness for task in wave):
             population, stale = score(population, stale), None
         order = torch.randperm(n, generator=setting.generator, device=parents.fitness.device)
-        changed = _apply_wave(population, wave, order, encoding, setting)
+        changed = _apply_wave(population, wave, order, encoding, setting, stale)
         stale = changed if stale is None else _union(stale, changed, n)
     if stale is None:
         stale = torch.empty(0, dtype=torch.long, device=population.fitness.device)
@@ -105,11 +105,17 @@ def _union(first: Tensor, second: Tensor, n: int) -> Tensor:
 
 
 def _apply_wave(
-    population: Population, wave: list[Task], order: Tensor, encoding: Encoding, setting: Setting
+    population: Population,
+    wave: list[Task],
+    order: Tensor,
+    encoding: Encoding,
+    setting: Setting,
+    stale: Tensor | None,
 ) -> Tensor:
     """Write the wave's children over their parents; the places of those that equal neither parent (S,).
 
-    A child that equals its mate takes the mate's fitness, so it need not be evaluated.
+    A child that equals its mate takes the mate's fitness, so it need not be evaluated, unless that is `stale` (places
+    changed by an earlier wave).
     """
     taken = order[: sum(task.individuals for task in wave)]
     before = population.rows[taken]
@@ -138,8 +144,10 @@ def _apply_wave(
         crossed = torch.cat(mates)
         copied = (after[: len(crossed)] == crossed).all(1)
         if bool(copied.any()):
-            # a child equal to both parents is written its own value again
-            population.put(taken[: len(crossed)][copied], population[torch.cat(mate_places)[copied]])
+            sources = torch.cat(mate_places)
+            if stale is not None:
+                copied &= ~torch.isin(sources, stale)
+            population.put(taken[: len(crossed)][copied], population[sources[copied]])
             fresh[: len(crossed)] &= ~copied
     population.rows.index_copy_(0, taken, after)
     return taken[fresh]

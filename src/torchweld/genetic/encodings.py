@@ -149,8 +149,10 @@ class BitRows:
         columns = []
         for gene, width, bits in zip(self.genes, self.widths, rows.split(self.widths, 1), strict=True):
             weights = 2.0 ** torch.arange(width - 1, -1, -1, dtype=torch.float64, device=rows.device)
-            value = gene.low + (bits.double() @ weights) * ((gene.high - gene.low) / (2**width - 1))
-            columns.append(value.round() if isinstance(gene, Integer) else value.clamp(max=gene.high))
+            share = (bits.double() @ weights) / (2**width - 1)
+            # lerp meets both bounds exactly
+            value = torch.lerp(share.new_tensor(gene.low), share.new_tensor(gene.high), share)
+            columns.append(value.round() if isinstance(gene, Integer) else value)
         return torch.stack(columns, 1)
 
     def encode(self, solutions: Tensor) -> Tensor:

@@ -65,12 +65,17 @@ class Captured:
         return {path: tuple(i for i, d in enumerate(s) if not isinstance(d, int)) for path, s in shapes.items()}
 
 
-def capture(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Captured:
-    """Captures `model` at the example inputs. Raises `InputError` in training mode, or where it cannot be captured."""
+def capture(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, *, batch_of_two: bool = True
+) -> Captured:
+    """Captures `model` at the example inputs. Raises `InputError` in training mode, or where it cannot be captured.
+
+    `batch_of_two=False` takes the example as it is; a batch of one is then fixed.
+    """
     kwargs = dict(kwargs or {})
     _check_eval(model)
     _check_runs(model, args, kwargs)
-    program, why_static = export(model, args, kwargs)
+    program, why_static = export(model, args, kwargs, batch_of_two=batch_of_two)
     return _read(program, args, kwargs, _names_of(model, args, kwargs), why_static)
 
 
@@ -91,11 +96,13 @@ def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
         raise InputError(f"the model does not run on the example inputs ({shapes}): {_first_line(error)}") from error
 
 
-def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ExportedProgram, str | None]:
+def export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool = True
+) -> tuple[ExportedProgram, str | None]:
     """The program, and the reason why its sizes are fixed if they had to be."""
-    batched = _of_two(args, kwargs)
-    attempts = [(a, k, dynamic) for a, k in ([batched] if batched else []) + [(args, kwargs)] for dynamic in (True,)]
-    attempts.append((args, kwargs, False))
+    batched = _of_two(args, kwargs) if batch_of_two else None
+    attempts = [(*batched, True)] if batched else []
+    attempts += [(args, kwargs, True), (args, kwargs, False)]
     reason: Exception | None = None
     for a, k, dynamic in attempts:
         try:

@@ -38,6 +38,16 @@ def roots_of(graph: Graph, analysis: Analysis) -> list[Node]:
     return [n for n in graph.nodes if n in needed and analysis.is_affine(n)]
 
 
+def as_written(analysis: Analysis) -> Plan:
+    """Every value by its own operator: the captured graph itself, as a plan."""
+    chosen = {
+        n: next((c for c in cuts if c.native), None)
+        or next(c for c in cuts if c.expression and c.expression.axis is None)
+        for n, cuts in analysis.cuts.items()
+    }
+    return Plan(chosen, 0.0)
+
+
 class _Cover:
     def __init__(self, graph: Graph, analysis: Analysis, costs: Costs) -> None:
         self.analysis, self.costs = analysis, costs

@@ -7,7 +7,7 @@ to memory stay in order. Weights are computed here, one kernel at a time in floa
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,10 +50,16 @@ class Emitted:
 
 
 def emit(
-    captured: Captured, analysis: Analysis, plan: Plan, constants: Mapping[Node, Recipe], *, double: bool = False
+    captured: Captured,
+    analysis: Analysis,
+    plan: Plan,
+    constants: Mapping[Node, Recipe],
+    conditions: Iterable[str],
+    *,
+    double: bool = False,
 ) -> Emitted:
-    """The planned graph as a module; `double` makes its float64 twin."""
-    return _Emitter(captured, analysis, plan, constants, double).run()
+    """The planned graph as a module that asserts the conditions; `double` makes its float64 twin."""
+    return _Emitter(captured, analysis, plan, constants, double).run(conditions)
 
 
 class _Emitter:
@@ -70,8 +76,8 @@ class _Emitter:
         self.fresh: set[Node] = set()  # values that were just made and may be written over
         self.welds: list[Weld] = []
 
-    def run(self) -> Emitted:
-        unread = self._inputs()
+    def run(self, conditions: Iterable[str]) -> Emitted:
+        unread = self._inputs(conditions)
         for node in self.captured.graph.nodes:
             if node in self.plan.chosen:
                 self.values[node] = self._cut(node, self.plan.chosen[node])
@@ -89,7 +95,7 @@ class _Emitter:
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
-    def _inputs(self) -> list[str]:
+    def _inputs(self, conditions: Iterable[str]) -> list[str]:
         """Placeholders as the original takes them, constants with their value as default, and the guards."""
         captured = self.captured
         constants = dict(captured.constants.values())
@@ -108,7 +114,7 @@ class _Emitter:
             names = list(captured.argument_names)
             self.graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(names, captured.in_spec, None)))
         inputs = {path: self.values[node] for path, node in captured.inputs.items()}
-        return guard_nodes(self.graph, list(captured.conditions), inputs)
+        return guard_nodes(self.graph, conditions, inputs)
 
     # -- values ------------------------------------------------------------------------------------------------
 

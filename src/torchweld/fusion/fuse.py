@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -11,19 +12,20 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import Graph, GraphModule
+from torch.fx import Graph, GraphModule, Node
 
-from torchweld.core import written_whole
-from torchweld.fusion.analyse import analyse
-from torchweld.fusion.capture import Captured, capture, export
+from torchweld.core import CheckFailed, written_whole
+from torchweld.fusion.analyse import Analysis, analyse
+from torchweld.fusion.capture import FAILURES, Captured, capture, export
 from torchweld.fusion.cost import MACHINES, Costs
 from torchweld.fusion.counts import counts_after, counts_before
-from torchweld.fusion.cover import cover
+from torchweld.fusion.cover import Plan, as_written, cover
 from torchweld.fusion.declined import declined
 from torchweld.fusion.emit import emit
+from torchweld.fusion.guards import excludes_one_only
 from torchweld.fusion.lift import constants_of, local_laws
 from torchweld.fusion.report import Report
-from torchweld.fusion.verify import certify, trials, twin_errors
+from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
 from torchweld.maps import Recipe
 
 
@@ -67,32 +69,84 @@ def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any
     """
     args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     kwargs = dict(example_kwargs or {})
+    try:
+        return _fuse(model, args, kwargs, batch_of_two=True)
+    except _DependsOnBatch:
+        return _fuse(model, args, kwargs, batch_of_two=False)
+
+
+class _DependsOnBatch(Exception):
+    """The model computes something else for the example's batch of one than for the batch of two it was captured at."""
+
+
+def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool) -> Fused:
     seconds: dict[str, float] = {}
     with _timed(seconds, "capture"):
-        captured = capture(model, args, kwargs)
+        captured = capture(model, args, kwargs, batch_of_two=batch_of_two)
     with _timed(seconds, "plan"):
         constants = constants_of(captured)
         laws, unlifted = local_laws(captured, constants)
         costs = Costs(MACHINES[_device(captured)], captured.hints)
         analysis = analyse(captured, laws, costs)
         plan = cover(captured.graph, analysis, costs)
+    notes = list(captured.notes)
     with _timed(seconds, "verify"):
-        done = trials(model, captured, args, kwargs)
-        errors = twin_errors(emit(captured, analysis, plan, constants, double=True).module, done)
+        proof = _proof(model, captured, analysis, plan, constants, args, kwargs, notes)
+        if not _within(proof[0][1]) and batch_of_two and any(t.units for t, _ in proof):
+            raise _DependsOnBatch
+        if proof[0][1] is None:
+            raise CheckFailed("the captured graph does not run on the example inputs that it was captured from")
+        needed = {size for t, error in proof for size in t.units if not _within(error)}
+        conditions = [c for c in captured.conditions if (size := excludes_one_only(c)) is None or size in needed]
+        proven = [(t, error) for t, error in proof if error is not None and needed.isdisjoint(t.units)]
     with _timed(seconds, "emit"):
-        emitted = emit(captured, analysis, plan, constants)
+        emitted = emit(captured, analysis, plan, constants, conditions)
     with _timed(seconds, "verify"):
-        certificate = certify(emitted.module, done, errors, _dtype(captured))
+        certificate = certify(emitted.module, proven, _dtype(captured))
     report = Report(
         counts_before(captured),
         counts_after(emitted.module, captured.hints),
         emitted.welds,
         declined(captured, analysis, plan, unlifted),
         certificate,
-        (*captured.notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
+        (*notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
         {stage: round(s, 3) for stage, s in seconds.items()},
     )
     return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs))
+
+
+def _proof(
+    model: nn.Module,
+    captured: Captured,
+    analysis: Analysis,
+    plan: Plan,
+    constants: Mapping[Node, Recipe],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    notes: list[str],
+) -> list[tuple[Trial, float | None]]:
+    """Trials and the twin's errors: against the model in float64, or its captured graph where it casts by itself."""
+    always = [c for c in captured.conditions if excludes_one_only(c) is None]
+    twin = emit(captured, analysis, plan, constants, always, double=True).module
+    rounding = torch.finfo(_dtype(captured)).eps ** 0.5
+    try:
+        done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs)
+        errors = errors_of(twin, done)
+        casts = errors[0] is not None and TWIN_BOUND < errors[0] < rounding
+    except FAILURES:
+        casts = True
+    if casts:
+        as_captured = emit(captured, analysis, as_written(analysis), constants, (), double=True).module
+        done = trials(model, as_captured, captured, args, kwargs)
+        errors = errors_of(twin, done)
+        if done[0].native_error > rounding:
+            raise CheckFailed(f"the captured graph differs from the model by {done[0].native_error:.2g}")
+        notes.append("the model fixes a dtype inside: float64 was checked against its captured graph")
+    return list(zip(done, errors, strict=True))
+
+
+def _within(error: float | None) -> bool:
+    return error is not None and error <= TWIN_BOUND
 
 
 def _device(captured: Captured) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -34,20 +34,35 @@ _BINARY: dict[type[ast.AST], Callable[..., Any]] = {
 _UNARY: dict[type[ast.AST], Callable[..., Any]] = {ast.USub: operator.neg, ast.Not: operator.not_}
 
 
+Size = tuple[str, int]  # an input's path, as the exporter writes it, and an axis
+
+
 class UnreadableGuard(Exception):
     """A condition in a form that is not known here."""
 
 
-def guard_nodes(graph: Graph, conditions: list[str], inputs: dict[str, Node]) -> list[str]:
+def guard_nodes(graph: Graph, conditions: Iterable[str], inputs: Mapping[str, Node]) -> list[str]:
     """Appends an assertion for each condition; returns those that could not be read.
 
-    `inputs` has the tensor inputs by the path that the conditions use: "x", or "xs[0]" inside a structure.
+    `inputs` has the tensor inputs by the path that the conditions use: `L['x']`, or `L['xs'][0]` inside a structure.
     """
-    sizes: dict[tuple[Node, int], Node] = {}
+    sizes: dict[Size, Node] = {}
+
+    def size(where: Size) -> Node:
+        if where not in sizes:
+            sizes[where] = graph.call_function(torch.ops.aten.sym_size.int, (inputs[where[0]], where[1]))
+        return sizes[where]
+
+    def call(op: Callable[..., Any], *values: Any) -> Any:
+        return graph.call_function(op, values) if any(isinstance(v, Node) for v in values) else op(*values)
+
     unread = []
     for condition in conditions:
         try:
-            holds = _Writer(graph, inputs, sizes).write(ast.parse(condition, mode="eval").body)
+            parsed = _parsed(condition)
+            if any(path not in inputs for path, _ in _sizes_in(parsed)):
+                raise UnreadableGuard(condition)
+            holds = _folded(parsed, size, call)
         except (UnreadableGuard, SyntaxError):
             unread.append(condition)
             continue
@@ -57,49 +72,67 @@ def guard_nodes(graph: Graph, conditions: list[str], inputs: dict[str, Node]) ->
     return unread
 
 
-class _Writer:
-    """Writes one parsed condition as graph nodes."""
+def excludes_one_only(condition: str) -> Size | None:
+    """The size that the condition keeps from being 1, if that is all it does.
 
-    def __init__(self, graph: Graph, inputs: dict[str, Node], sizes: dict[tuple[Node, int], Node]) -> None:
-        self.graph, self.inputs, self.sizes = graph, inputs, sizes
+    The exporter tells sizes of 1 apart for the sake of broadcasting, and a Python branch may do so too. Since one size
+    is all that is excluded, running that size decides whether the condition is needed.
+    """
+    try:
+        parsed = _parsed(condition)
+        where = set(_sizes_in(parsed))
+        if len(where) != 1:
+            return None
+        allowed = [_holds_at(parsed, n) for n in range(1, 65)]
+    except (UnreadableGuard, SyntaxError):
+        return None
+    return where.pop() if not allowed[0] and all(allowed[1:]) else None
 
-    def write(self, e: ast.AST) -> Any:
-        match e:
-            case ast.Constant(value=bool() | int() | float() as value):
-                return value
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return self._call(_BINARY[type(op)], self.write(left), self.write(right))
-            case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-                return self._call(_UNARY[type(op)], self.write(operand))
-            case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(o) in _BINARY for o in ops):
-                values = [self.write(v) for v in (left, *rights)]
-                parts = [self._call(_BINARY[type(o)], a, b) for o, a, b in zip(ops, values, values[1:], strict=False)]
-                return self._joined(operator.and_, parts)
-            case ast.BoolOp(op=op, values=values):
-                return self._joined(_BINARY[type(op)], [self.write(v) for v in values])
-            case ast.Subscript(
-                value=ast.Call(func=ast.Attribute(value=source, attr="size"), args=[]),
-                slice=ast.Constant(value=int() as axis),
-            ):
-                return self._size(source, axis)
-        raise UnreadableGuard(ast.unparse(e))
 
-    def _size(self, source: ast.expr, axis: int) -> Node:
-        path = ast.unparse(source)
-        node = self.inputs.get(path)
-        if node is None:
-            raise UnreadableGuard(path)
-        if (node, axis) not in self.sizes:
-            self.sizes[node, axis] = self.graph.call_function(torch.ops.aten.sym_size.int, (node, axis))
-        return self.sizes[node, axis]
+def _holds_at(condition: ast.expr, n: int) -> bool:
+    return bool(_folded(condition, lambda _: n, lambda op, *values: op(*values)))
 
-    def _joined(self, op: Callable[..., Any], parts: list[Any]) -> Any:
-        result = parts[0]
-        for part in parts[1:]:
-            result = self._call(op, result, part)
-        return result
 
-    def _call(self, op: Callable[..., Any], *values: Any) -> Any:
-        if any(isinstance(v, Node) for v in values):
-            return self.graph.call_function(op, values)
-        return op(*values)
+def _parsed(condition: str) -> ast.expr:
+    return ast.parse(condition, mode="eval").body
+
+
+def _sizes_in(e: ast.AST) -> list[Size]:
+    return [found for part in ast.walk(e) if (found := _as_size(part)) is not None]
+
+
+def _as_size(e: ast.AST) -> Size | None:
+    match e:
+        case ast.Subscript(
+            value=ast.Call(func=ast.Attribute(value=source, attr="size"), args=[]),
+            slice=ast.Constant(value=int() as axis),
+        ):
+            return ast.unparse(source), axis
+    return None
+
+
+def _folded(e: ast.AST, size: Callable[[Size], Any], call: Callable[..., Any]) -> Any:
+    """The condition computed with `size` for its sizes and `call` for its operators."""
+    if (where := _as_size(e)) is not None:
+        return size(where)
+    match e:
+        case ast.Constant(value=bool() | int() | float() as value):
+            return value
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return call(_BINARY[type(op)], _folded(left, size, call), _folded(right, size, call))
+        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+            return call(_UNARY[type(op)], _folded(operand, size, call))
+        case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(o) in _BINARY for o in ops):
+            values = [_folded(v, size, call) for v in (left, *rights)]
+            parts = [call(_BINARY[type(o)], a, b) for o, a, b in zip(ops, values, values[1:], strict=False)]
+            return _joined(operator.and_, parts, call)
+        case ast.BoolOp(op=op, values=operands):
+            return _joined(_BINARY[type(op)], [_folded(v, size, call) for v in operands], call)
+    raise UnreadableGuard(ast.unparse(e))
+
+
+def _joined(op: Callable[..., Any], parts: list[Any], call: Callable[..., Any]) -> Any:
+    result = parts[0]
+    for part in parts[1:]:
+        result = call(op, result, part)
+    return result

@@ -6,7 +6,6 @@ the fused model in the model's own dtype, and of the original in that dtype, to 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from torchweld.core import CheckFailed, accuracy_bound, relative_error
 from torchweld.fusion.capture import FAILURES, Captured
+from torchweld.fusion.guards import Size, excludes_one_only
 from torchweld.fusion.report import Certificate, Check
 from torchweld.fusion.sizes import shape_of
 
@@ -27,40 +27,50 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Trial:
-    """Inputs of one check, and what the original gives for them in float64 and in its own dtype."""
+    """Inputs of one check, and what the original gives for them in float64 and in its own dtype.
+
+    `units`: sizes that are 1 here and that the exporter's conditions would exclude; this trial decides about them.
+    """
 
     inputs: Inputs
     shapes: str
     exact: list[Any]
     native_error: float
+    units: tuple[Size, ...] = ()
 
 
-def trials(model: nn.Module, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Trial]:
-    """Runs the original in float64 and as it is, at the example's sizes and at others that it accepts."""
-    double = copy.deepcopy(model).double()
+def trials(
+    model: nn.Module, reference: nn.Module, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[Trial]:
+    """Runs the original as it is and its float64 `reference`, at the example's sizes and at others that it accepts."""
     done: list[Trial] = []
-    for inputs in _variants(captured, args, kwargs):
+    for inputs, units in _variants(captured, args, kwargs):
         try:
-            exact, native = _outputs(double, _doubled(inputs)), _outputs(model, inputs)
+            exact, native = _outputs(reference, _doubled(inputs)), _outputs(model, inputs)
         except FAILURES:
-            if not done:  # the example itself: the model mixes dtypes of its own
-                raise
+            if not done:
+                raise  # the example itself
             continue  # a size that the original does not take
         shapes = ", ".join("x".join(map(str, t.shape)) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
-        done.append(Trial(inputs, shapes, exact, _error(native, exact)))
+        done.append(Trial(inputs, shapes, exact, _error(native, exact), units))
     return done
 
 
-def twin_errors(twin: nn.Module, done: Sequence[Trial]) -> list[float]:
-    """Errors of the plan in float64."""
-    return [_error(_outputs(twin, _doubled(t.inputs)), t.exact) for t in done]
+def errors_of(twin: nn.Module, done: Sequence[Trial]) -> list[float | None]:
+    """Errors of a module in float64; None where it says that it was not captured for the size."""
+    errors: list[float | None] = []
+    for t in done:
+        try:
+            errors.append(_error(_outputs(twin, _doubled(t.inputs)), t.exact))
+        except FAILURES:
+            errors.append(None)
+    return errors
 
 
-def certify(fused: nn.Module, done: Sequence[Trial], twin: Sequence[float], dtype: torch.dtype) -> Certificate:
+def certify(fused: nn.Module, proof: Sequence[tuple[Trial, float]], dtype: torch.dtype) -> Certificate:
     """The certificate; raises `CheckFailed` where an error is out of its bound."""
     checks = tuple(
-        Check(t.shapes, error, _error(_outputs(fused, t.inputs), t.exact), t.native_error)
-        for t, error in zip(done, twin, strict=True)
+        Check(t.shapes, error, _error(_outputs(fused, t.inputs), t.exact), t.native_error) for t, error in proof
     )
     native = max(c.native_error for c in checks)
     certificate = Certificate(
@@ -81,25 +91,30 @@ def certify(fused: nn.Module, done: Sequence[Trial], twin: Sequence[float], dtyp
     return certificate
 
 
-def _variants(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Inputs]:
-    """The example, then other sizes: an odd batch at smaller, odd, uneven sizes; a larger batch at others."""
+def _variants(
+    captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[tuple[Inputs, tuple[Size, ...]]]:
+    """The example; an odd batch at smaller, odd, uneven sizes; another batch at others; and excluded sizes of 1."""
     flat, spec = pytree.tree_flatten((args, kwargs))
-    shapes = [shape_of(node) or () for node in captured.inputs.values()]
+    shapes = {path: shape_of(node) or () for path, node in captured.inputs.items()}
+    hints = captured.hints.values
     generator = torch.Generator().manual_seed(0)
-    made: list[Inputs] = []
-    for number in range(3):
-        values = {
-            s: _other(v, number, at, _is_batch(s, shapes)) for at, (s, v) in enumerate(captured.hints.values.items())
-        }
-        tensors = iter(shapes)
+    batch = {s[0] for s in shapes.values() if s}
+    wanted: dict[tuple[int, ...], tuple[Size, ...]] = {tuple(hints.values()): ()}
+    for number in (1, 2):
+        sizes = [_other(v, number, at, s in batch) for at, (s, v) in enumerate(hints.items())]
+        wanted.setdefault(tuple(sizes), ())
+    for path, axis in filter(None, map(excludes_one_only, captured.conditions)):
+        if (symbol := shapes[path][axis]) in hints:
+            sizes = [1 if s == symbol else v for s, v in hints.items()]
+            wanted[tuple(sizes)] = (*wanted.get(tuple(sizes), ()), (path, axis))
+    made = []
+    for chosen, units in wanted.items():
+        values = dict(zip(hints, chosen, strict=True))
+        tensors = iter(shapes.values())
         leaves = [_drawn(v, next(tensors), values, generator) if isinstance(v, Tensor) else v for v in flat]
-        if number == 0 or any(v != captured.hints.values[s] for s, v in values.items()):
-            made.append(pytree.tree_unflatten(leaves, spec))
+        made.append((pytree.tree_unflatten(leaves, spec), units))
     return made
-
-
-def _is_batch(symbol: sympy.Symbol, shapes: Sequence[tuple[Any, ...]]) -> bool:
-    return any(s and s[0] == symbol for s in shapes)
 
 
 def _other(size: int, number: int, at: int, batch: bool) -> int:

@@ -56,6 +56,12 @@ def test_literals_are_equal_as_numbers_and_by_identity_as_tensors():
     assert literal(values) != literal(values.clone())
 
 
+def test_trees_of_one_hash_are_still_told_apart():
+    one, other = (total(literal(value), parameter("a")) for value in (-1.0, -2.0))
+    assert hash(one) == hash(other)  # Python hashes -1 and -2 alike
+    assert one != other
+
+
 def test_recipes_are_frozen():
     with pytest.raises(AttributeError):
         parameter("a").law = "other"  # type: ignore[misc]

@@ -93,16 +93,16 @@ class Evaluation:
         elif not isinstance(answer, Evaluated):
             answer = Evaluated(answer)
         n = len(solutions)
-        fitness = torch.as_tensor(answer.fitness).detach().to(solutions.device, self.dtype)
+        fitness = torch.as_tensor(answer.fitness, dtype=self.dtype, device=solutions.device).detach()
         if fitness.shape != (n,):
             raise InputError(f"the evaluation of {n} individuals must return {n} numbers, not {tuple(fitness.shape)}")
         repaired, violation = answer.solutions, answer.violation
         if repaired is not None:
-            repaired = torch.as_tensor(repaired).detach().to(solutions)
+            repaired = torch.as_tensor(repaired, dtype=solutions.dtype, device=solutions.device).detach()
             if repaired.shape != solutions.shape:
                 raise InputError(f"repaired solutions must be {tuple(solutions.shape)}, not {tuple(repaired.shape)}")
         if violation is not None:
-            violation = torch.as_tensor(violation).detach().to(fitness)
+            violation = torch.as_tensor(violation, dtype=self.dtype, device=solutions.device).detach()
             if violation.shape != (n,) or not bool((violation >= 0).all()):
                 raise InputError(f"violation must be {n} numbers, none negative or NaN")
         return Evaluated(fitness, repaired, violation)
@@ -159,7 +159,7 @@ class Evaluation:
         if any(e.solutions is not None for e in each):
             repaired = torch.stack(
                 [
-                    s if e.solutions is None else torch.as_tensor(e.solutions).to(s)
+                    s if e.solutions is None else torch.as_tensor(e.solutions, dtype=s.dtype, device=s.device)
                     for e, s in zip(each, solutions, strict=True)
                 ]
             )

@@ -15,7 +15,8 @@ class Options:
     """Settings of `ga`; the defaults are GAOT's.
 
     `epsilon`: the history gets a row when the best improves by more than this, and a stall counts from there.
-    `horizon`: generations over which non-uniform steps shrink; None takes the run's limit, or 100.
+    `horizon`: generations over which non-uniform steps shrink; None takes the run's limit, or 100,
+    and a resumed run that of the first.
     `remember`: never evaluate a solution twice in a whole run; None means yes for bits, permutations, whole numbers
     and one-by-one evaluation, no for batched floats (children equal to a parent are never evaluated anyway).
     `on_failure`: an evaluation that raises or gives NaN ends the run ("raise") or counts as -inf ("penalise").

@@ -37,11 +37,7 @@ class Plan:
     mutations: tuple[Operator, ...]
     polish: Polish | None
 
-    @property
-    def horizon(self) -> int:
-        return self.options.horizon or self.terminate.generations or 100
-
-    def settings(self) -> dict[str, Any]:
+    def settings(self, horizon: int) -> dict[str, Any]:
         """What a resumed run must share with the first one, in words and numbers that JSON holds."""
         operators = (self.select, *self.crossovers, *self.mutations)
         genes = getattr(self.encoding, "genes", self.encoding.variables)
@@ -49,7 +45,7 @@ class Plan:
             "bounds": str(genes),
             "encoding": self.encoding.kind,
             "population": self.options.population,
-            "horizon": self.horizon,
+            "horizon": horizon,
             "dtype": str(self.options.dtype),
             "epsilon": self.options.epsilon,
             "compat": self.options.compat,
@@ -69,6 +65,7 @@ class Run:
         self.plan, self.evaluation = plan, evaluation
         self.generator = torch.Generator(plan.options.device).manual_seed(seed)
         self.generator_before = self.generator.get_state()
+        self.horizon = plan.options.horizon or plan.terminate.generations or 100
         self.generation = -1  # nothing evaluated yet
         self.improved_at = self.gradient_calls = 0
         self.history: list[list[float]] = []
@@ -101,7 +98,9 @@ class Run:
         return start[best_first(start, size)]
 
     def _take_up(self, state: State) -> None:
-        mine = self.plan.settings()
+        if self.plan.options.horizon is None:  # a longer run must not change the steps of the one it goes on with
+            self.horizon = state.settings["horizon"]
+        mine = self.plan.settings(self.horizon)
         differing = [name for name in mine if mine[name] != state.settings.get(name)]
         if differing:
             name = differing[0]
@@ -138,7 +137,7 @@ class Run:
         gaot = plan.options.compat == "gaot"
         elite = best_first(old, 1)
         parents = old[plan.select.function(old, len(old), self.generator, **plan.select.parameters)]
-        progress = min(1.0, (self.generation + 1) / plan.horizon)
+        progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
         brood = (breed_in_turn if gaot else breed)(
             parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored
@@ -204,7 +203,7 @@ class Run:
             time.monotonic() - self.began,
             torch.tensor(self.history, dtype=torch.float64).view(len(self.history), encoding.variables + 2),
             torch.tensor(self.trace, dtype=torch.float64).view(len(self.trace), 5),
-            self.plan.settings(),
+            self.plan.settings(self.horizon),
             self.evaluation.memory,
         )
 

@@ -147,7 +147,7 @@ class _Pass:
 
     def _kept(self, node: Node, cuts: list[Cut]) -> list[Cut]:
         best: dict[object, Cut] = {}
-        for cut in sorted(cuts, key=lambda c: c.flow):
+        for cut in sorted(cuts, key=lambda c: (c.flow, not c.native)):
             key = (cut.native, cut.leaves, len(cut.expression.terms) if cut.expression else 0)
             best.setdefault(key, cut)
         ranked = list(best.values())

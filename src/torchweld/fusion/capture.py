@@ -22,6 +22,7 @@ from torch.fx.experimental import _config as symbolic_config
 
 from torchweld.core import InputError
 from torchweld.fusion.functionalise import functionalise
+from torchweld.fusion.guards import always_holds
 from torchweld.fusion.sizes import Hints, shape_of
 
 # What user code and the exporter raise when a model cannot be run or captured.
@@ -199,7 +200,7 @@ def _read(
         inputs,
         constants,
         names,
-        tuple(getattr(program, "_guards_code", None) or ()),
+        tuple(c for c in getattr(program, "_guards_code", None) or () if not always_holds(c)),
         program.call_spec.in_spec,
         Hints(_with_hints(program, values)),
         _notes(inputs, why_static),

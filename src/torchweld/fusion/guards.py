@@ -89,8 +89,36 @@ def excludes_one_only(condition: str) -> Size | None:
     return where.pop() if not allowed[0] and all(allowed[1:]) else None
 
 
+def always_holds(condition: str) -> bool:
+    """Whether sums and products of sizes exceed a number already where every size is 1; they only grow from there."""
+    try:
+        match _parsed(condition):
+            case ast.Compare(left=small, ops=[ast.Lt() | ast.LtE()], comparators=[large]):
+                pass
+            case ast.Compare(left=large, ops=[ast.Gt() | ast.GtE() | ast.NotEq()], comparators=[small]):
+                pass
+            case _:
+                return False
+        return _grows(large) and isinstance(small, ast.Constant) and small.value < _folded(large, lambda _: 1, _call)
+    except (UnreadableGuard, SyntaxError):
+        return False
+
+
+def _grows(e: ast.AST) -> bool:
+    match e:
+        case ast.Constant(value=int() as value):
+            return value > 0
+        case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+            return _grows(left) and _grows(right)
+    return _as_size(e) is not None
+
+
+def _call(op: Callable[..., Any], *values: Any) -> Any:
+    return op(*values)
+
+
 def _holds_at(condition: ast.expr, n: int) -> bool:
-    return bool(_folded(condition, lambda _: n, lambda op, *values: op(*values)))
+    return bool(_folded(condition, lambda _: n, _call))
 
 
 def _parsed(condition: str) -> ast.expr:

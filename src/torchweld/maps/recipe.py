@@ -43,15 +43,26 @@ class Recipe:
 
     def evaluate(self, state: State) -> Tensor:
         """The tensor in float64 (integers stay as they are), with parameters looked up in `state`."""
-        if self.compute is _look_up:
-            return _in_double(state[str(self.arguments[0])])
-        return self.compute(*(i.evaluate(state) for i in self.inputs), *self.arguments)
+        return self._evaluated(state, {})
+
+    def _evaluated(self, state: State, known: dict[Recipe, Tensor]) -> Tensor:
+        if self not in known:
+            if self.compute is _look_up:
+                known[self] = _in_double(state[str(self.arguments[0])])
+            else:
+                known[self] = self.compute(*(i._evaluated(state, known) for i in self.inputs), *self.arguments)
+        return known[self]
 
     def walk(self) -> Iterator[Recipe]:
-        """This recipe and all that it is made of, parents first."""
-        yield self
-        for i in self.inputs:
-            yield from i.walk()
+        """This recipe and all that it is made of, parents first, each once."""
+        seen: set[Recipe] = set()
+        waiting = [self]
+        while waiting:
+            recipe = waiting.pop()
+            if recipe not in seen:
+                seen.add(recipe)
+                yield recipe
+                waiting += reversed(recipe.inputs)
 
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters it reads, each once, in the order of the tree."""

@@ -3,7 +3,7 @@
 from torchweld.autodiff.checking import CheckReport, check
 from torchweld.autodiff.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from torchweld.autodiff.drawing import draw, svg
-from torchweld.autodiff.expression import Expression, parse
+from torchweld.autodiff.expression import Expression, assignments, parse
 from torchweld.autodiff.operators import OPERATORS, PRIMITIVES
 from torchweld.autodiff.tables import tables
 from torchweld.autodiff.tracing import Trace, trace
@@ -14,6 +14,7 @@ __all__ = [
     "CheckReport",
     "Expression",
     "Trace",
+    "assignments",
     "check",
     "draw",
     "grad",

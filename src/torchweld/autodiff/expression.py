@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,3 +131,24 @@ def _operate(op: type, left: Any, right: Any) -> Any:
         return OPERATIONS[op](left, right)
     # bare numbers through float64, where a power cannot grow without bound as Python's integers do
     return OPERATIONS[op](torch.tensor(float(left), dtype=torch.float64), float(right)).item()
+
+
+def assignments(words: Sequence[str]) -> dict[str, float]:
+    """The point that words such as `x1=2` name. Raises `InputError` that points at the word that does not fit.
+
+    >>> assignments(["x1=2", "x2=-0.5"])
+    {'x1': 2.0, 'x2': -0.5}
+    """
+    point: dict[str, float] = {}
+    for word in words:
+        name, equals, number = word.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not equals or not name.isidentifier() or not math.isfinite(value):
+            raise InputError(f"{word!r} is no assignment; write NAME=NUMBER, such as x1=2")
+        if name in point:
+            raise InputError(f"{name} is given twice")
+        point[name] = value
+    return point

@@ -18,7 +18,10 @@ import typer
 
 from torchweld.core import CheckFailed, InputError
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "minimize": "Minimise a test problem or an expression by classical methods, side by side.",
+    "trace": "Differentiate an expression in the open: forward and reverse traces.",
+}
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

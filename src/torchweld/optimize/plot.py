@@ -43,14 +43,22 @@ def contours(
     heights = torch.func.vmap(f)(points).reshape(grid, grid).mT
     figure, axes = _figure()
     finite = heights[heights.isfinite()]
-    levels = sorted(set(torch.quantile(finite, torch.linspace(0, 1, 24, dtype=torch.float64) ** 1.5).tolist()))
-    axes.contourf(xs, ys, heights, levels, cmap="Blues_r", alpha=0.75)
-    axes.contour(xs, ys, heights, levels, colors="#44556677", linewidths=0.5)
+    low, high = finite.min(), finite.max()
+    levels = (low + (high - low).clamp_min(1e-12) * torch.linspace(0, 1, 22, dtype=torch.float64) ** 4).tolist()
+    colours = {"cmap": "Blues", "alpha": 0.55, "norm": "asinh"}  # valleys are told apart as well as walls
+    axes.contourf(xs, ys, heights, levels, **colours)
+    axes.contour(xs, ys, heights, levels, colors="#44556688", linewidths=0.5)
     for i, result in enumerate(results):
         path = result.trajectory.points
         label = f"{result.method}: {result.counts.iterations} iterations"
         axes.plot(
-            *path.mT, "-", marker=_MARKERS[i % 8], markersize=3.5, linewidth=1.3, color=f"C{(i + 1) % 10}", label=label
+            *path.mT,
+            "-",
+            marker=_MARKERS[i % 8],
+            markersize=3.5 if len(path) < 60 else 1.5,
+            linewidth=1.2,
+            color=f"C{(i + 1) % 10}",
+            label=label,
         )
     axes.plot(*results[0].trajectory.points[0], "k*", markersize=11, label="start", zorder=1)
     axes.set(xlabel="x1", ylabel="x2", title=title, xlim=(x_low, x_high), ylim=(y_low, y_high))
@@ -61,10 +69,10 @@ def contours(
 def _around(results: Sequence[Result]) -> list[tuple[float, float]]:
     points = torch.cat([r.trajectory.points for r in results])
     points = points[points.isfinite().all(1)]
-    # a diverging path must not hide the others: keep the middle, and the starts and ends
-    low, high = torch.quantile(points, 0.01, 0), torch.quantile(points, 0.99, 0)
-    kept = torch.cat([torch.stack([low, high]), *[torch.stack([r.trajectory.points[0], r.x]) for r in results]])
-    low, high = kept.amin(0), kept.amax(0)
+    ends = torch.cat([torch.stack([r.trajectory.points[0], r.x]) for r in results])
+    low, high = points.amin(0), points.amax(0)
+    if ((high - low) > 20 * (ends.amax(0) - ends.amin(0)).max()).any():  # a path that diverged must not hide the others
+        low, high = ends.amin(0), ends.amax(0)
     margin = 0.15 * (high - low).clamp_min(0.2 * float((high - low).max()) + 1e-6)
     return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
@@ -139,6 +147,8 @@ def surface(measured: Surface, target: Target, *, title: str = "") -> None:
     figure.colorbar(filled, ax=flat, label="loss")
     relief.plot_surface(u.numpy(), v.numpy(), measured.losses.numpy(), cmap="viridis", linewidth=0)
     relief.set(xlabel="first", ylabel="second", zlabel="loss")
+    relief.locator_params(nbins=5)
+    relief.set_box_aspect(None, zoom=0.8)
     _save(figure, target)
 
 

@@ -31,6 +31,14 @@ class Comparison:
     results: tuple[Result, ...]
     kinds: tuple[Critical, ...]
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """A table's rows: method, kind of point, value, point (its first four numbers), counts."""
+        out = []
+        for r, k in zip(self.results, self.kinds, strict=True):
+            at = ", ".join(f"{v:.4f}" for v in r.x[:4].tolist()) + (", ..." if r.x.numel() > 4 else "")
+            out.append((r.method, k.kind, f"{r.value:.4g}", f"({at})", *(str(n) for n in vars(r.counts).values())))
+        return out
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings, ready for JSON."""
         runs = [r.to_dict() | {"kind": k.kind} for r, k in zip(self.results, self.kinds, strict=True)]
@@ -56,25 +64,20 @@ def compare(
     unknown = [m for m in methods if m not in METHODS]
     if unknown or not methods:
         raise InputError(f"no method {', '.join(unknown)!r}; there are {', '.join(METHODS)}")
+    stopping: dict[str, Any] = {"max_iterations": max_iterations, "gradient_tolerance": gradient_tolerance}
+    rate: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     results = tuple(
-        minimize(
-            f,
-            x0,
-            method,
-            max_iterations=max_iterations,
-            gradient_tolerance=gradient_tolerance,
-            derivatives=derivatives,
-            **({"learning_rate": learning_rate} if learning_rate is not None and method in _LEARNS else {}),
-        )
+        minimize(f, x0, method, derivatives=derivatives, **stopping, **(rate if method in _LEARNS else {}))
         for method in methods
     )
     kinds = tuple(classify(f, r.x, gradient_tolerance=max(gradient_tolerance, 1e-5)) for r in results)
     return Comparison(objective, variables, f, least, results, kinds)
 
 
-def _read(
-    objective: str, start: Mapping[str, float]
-) -> tuple[Callable[[Tensor], Tensor], tuple[str, ...], Tensor, float]:
+_Objective = tuple[Callable[[Tensor], Tensor], tuple[str, ...], Tensor, float]
+
+
+def _read(objective: str, start: Mapping[str, float]) -> _Objective:
     if objective in PROBLEMS:
         chosen = problem(objective)
         variables = tuple(f"x{i + 1}" for i in range(len(chosen.start)))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torchweld.core import CheckFailed as CheckFailed
     from torchweld.core import InputError as InputError
+    from torchweld.deploy import bench as bench
+    from torchweld.fusion import fuse as fuse
 
 # Names are looked up on first use, so that `torchweld --help` need not wait for torch.
 _HOME = {
@@ -17,10 +19,23 @@ _HOME = {
     "fuse": "torchweld.fusion",
 }
 _FOLDERS = frozenset(
-    {"autodiff", "core", "data", "deploy", "fusion", "genetic", "layers", "maps", "models", "report", "training"}
+    {
+        "autodiff",
+        "core",
+        "data",
+        "deploy",
+        "fusion",
+        "genetic",
+        "layers",
+        "maps",
+        "models",
+        "optimize",
+        "report",
+        "training",
+    }
 )
 
-__all__ = ["CheckFailed", "InputError"]
+__all__ = ["CheckFailed", "InputError", "bench", "fuse"]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ def minimize(
         method         found      value                at  iterations     f  grad  Hess
         newton       minimum  3.744e-21  (1.0000, 1.0000)          21    29    22    22
         cg           minimum  1.884e-14  (1.0000, 1.0000)          36    78    78     0
-        gd      not critical     0.4535  (0.3273, 0.1044)        1000  1001  1001     0
+        gd      not critical     0.4535  (0.3273, 0.1040)        1000  1001  1001     0
         gd stopped short: 1000 iterations were made
     """
     names = [name.strip() for name in method.split(",") if name.strip()]

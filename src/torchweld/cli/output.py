@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 
-def console() -> Console:
-    """A rich console on stdout, 120 columns wide where it is no terminal."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=120)
+def console(quiet: bool = False) -> Console:
+    """A rich console on stdout, 120 columns wide where it is no terminal; `quiet` swallows all."""
+    made = Console(highlight=False, quiet=quiet)
+    return made if made.is_terminal else Console(highlight=False, quiet=quiet, width=120)
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -25,10 +26,10 @@ def print_json(result: dict[str, Any]) -> None:
       "convs": 3
     }
     """
-    print(json.dumps(_plain(result), indent=2, allow_nan=False))
+    print(json.dumps(plain(result), indent=2, allow_nan=False))
 
 
-def table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """A rich table: the first column to the left, the others to the right."""
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, name in enumerate(head):
@@ -38,11 +39,16 @@ def table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Tab
     return made
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same with only what JSON has: infinity and NaN become null, keys strings.
+
+    >>> plain({1: (float("inf"), 2.0)})
+    {'1': [None, 2.0]}
+    """
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,7 +2,7 @@
 
 from torchweld.deploy.benchmark import BenchResult, Timing, bench
 from torchweld.deploy.engines import ENGINES
-from torchweld.deploy.stages import STAGE_SETTINGS, StageRow, StageSetting, stages, time_stages
+from torchweld.deploy.stages import STAGE_SETTINGS, StageRow, StageSetting, StageTable, stages, time_stages
 from torchweld.deploy.timing import Measured, interleaved
 from torchweld.deploy.weights import load_weights, read_program, save_weights
 
@@ -13,6 +13,7 @@ __all__ = [
     "Measured",
     "StageRow",
     "StageSetting",
+    "StageTable",
     "Timing",
     "bench",
     "interleaved",

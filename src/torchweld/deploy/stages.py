@@ -13,7 +13,8 @@ Shapes: B batch, C channels, H and W the image, k the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,8 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchweld.core import CheckFailed, InputError, accuracy_bound, relative_error
-from torchweld.deploy.timing import interleaved
+from torchweld.deploy.engines import eager
+from torchweld.deploy.timing import interleaved, load_average
 from torchweld.layers import ResidualBlock
+from torchweld.training import fastest_threads, limited_threads
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,18 @@ class StageRow:
     three_error: float
     one_error: float
 
+
+@dataclass(frozen=True)
+class StageTable:
+    """Rows, and the threads and load they were timed under."""
+
+    rows: tuple[StageRow, ...]
+    threads: int
+    load_before: float | None
+    load_after: float | None
+
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain dictionaries, numbers and strings."""
+        """The table as plain dictionaries, lists, numbers and strings."""
         return asdict(self)
 
 
@@ -95,43 +108,48 @@ def stages(block: ResidualBlock) -> tuple[nn.Module, nn.Module, nn.Module]:
 
 
 def time_stages(
-    settings: Sequence[StageSetting] = STAGE_SETTINGS, budget_seconds: float = 0.5, seed: int = 0
-) -> tuple[StageRow, ...]:
+    settings: Sequence[StageSetting] = STAGE_SETTINGS,
+    budget_seconds: float = 0.5,
+    threads: int | None = None,
+    seed: int = 0,
+) -> StageTable:
     """The stages side by side, on random blocks and images, for about `budget_seconds` each setting.
 
+    `threads=None` tries one thread and all of them and keeps the faster.
     Raises `CheckFailed` if a stage differs from the native block by more than rounding.
     """
-    return tuple(_row(setting, budget_seconds, seed) for setting in settings)
+    load_before = load_average()
+    if threads is None and settings:
+        calls = [_call(*_block(setting, seed)) for setting in settings]
+        threads = fastest_threads(lambda: [call() for call in calls], budget_seconds)
+    with limited_threads(threads or 1):
+        rows = tuple(_row(setting, budget_seconds, seed) for setting in settings)
+    return StageTable(rows, threads or 1, load_before, load_average())
 
 
 @torch.inference_mode()
 def _row(setting: StageSetting, budget_seconds: float, seed: int) -> StageRow:
+    block, x = _block(setting, seed)
+    forms = dict(zip(("native", "three", "one"), stages(block), strict=True))
+    exact = copy.deepcopy(block).double()(x.double())
+    errors = {name: relative_error(form(x), exact) for name, form in forms.items()}
+    bound = accuracy_bound(torch.float32, errors["native"])
+    for name, error in errors.items():
+        if not error <= bound:
+            raise CheckFailed(f"stage {name!r} of {setting} differs by {error:.2g} (bound {bound:.2g})")
+    taken = interleaved({name: _call(form, x) for name, form in forms.items()}, budget_seconds)
+    ms = {name: measured.median_ms for name, measured in taken.items()}
+    times = (ms["native"], ms["three"], ms["one"], ms["native"] / ms["one"])
+    return StageRow(setting, *times, errors["native"], errors["three"], errors["one"])
+
+
+def _block(setting: StageSetting, seed: int) -> tuple[ResidualBlock, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         block = ResidualBlock(setting.channels, kernel=setting.kernel, groups=setting.groups)
         # Never ones: a kernel put one pixel off, or transposed, gives the same sums on a constant image.
         x = torch.randn(setting.batch, setting.channels, setting.image, setting.image)
-    forms = dict(zip(("native", "three", "one"), stages(block), strict=True))
-    outputs = {name: form(x) for name, form in forms.items()}
-    exact = block.double()(x.double())
-    block.float()
-    errors = {name: relative_error(y, exact) for name, y in outputs.items()}
-    bound = accuracy_bound(torch.float32, errors["native"])
-    for name, error in errors.items():
-        if error > bound:
-            raise CheckFailed(f"stage {name!r} of {setting} differs by {error:.2g} (bound {bound:.2g})")
-    taken = interleaved({name: _call(form, x) for name, form in forms.items()}, budget_seconds)
-    ms = {name: measured.median_ms for name, measured in taken.items()}
-    return StageRow(
-        setting,
-        ms["native"],
-        ms["three"],
-        ms["one"],
-        ms["native"] / ms["one"],
-        errors["native"],
-        errors["three"],
-        errors["one"],
-    )
+    return block.eval(), x
 
 
 class _Sum(nn.Module):
@@ -149,8 +167,8 @@ class _Sum(nn.Module):
         return sum(others, start=first)
 
 
-def _call(form: nn.Module, x: Tensor) -> Any:
-    return lambda: form(x)
+def _call(form: nn.Module, x: Tensor) -> Callable[[], object]:
+    return eager(form, (x,), {})
 
 
 def _same_shape(conv: nn.Conv2d) -> nn.Conv2d:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+
+_LEAST_ROUNDS = 3
 
 
 @contextmanager
@@ -23,7 +26,8 @@ def limited_threads(threads: int) -> Iterator[None]:
 def fastest_threads(step: Callable[[], object], budget_seconds: float = 1.0) -> int:
     """One thread or as many as torch would use, whichever runs `step` faster here and now.
 
-    Both are timed in turns within about `budget_seconds`; the best time of each counts, since load only ever adds.
+    Both are timed in turns for about `budget_seconds`, three times at least, and their medians count: threads that wait
+    for a busy core are slow most of the time, however fast at best.
 
     >>> fastest_threads(lambda: None, budget_seconds=0.01) in (1, torch.get_num_threads())
     True
@@ -31,16 +35,12 @@ def fastest_threads(step: Callable[[], object], budget_seconds: float = 1.0) -> 
     candidates = sorted({1, torch.get_num_threads()})
     if len(candidates) == 1:
         return candidates[0]
-    best = dict.fromkeys(candidates, float("inf"))
+    taken: dict[int, list[float]] = {threads: [] for threads in candidates}
     deadline = time.perf_counter() + budget_seconds
-    warm = False
-    while not warm or time.perf_counter() < deadline:
+    while len(taken[1]) <= _LEAST_ROUNDS or time.perf_counter() < deadline:
         for threads in candidates:
             with limited_threads(threads):
                 start = time.perf_counter()
                 step()
-                taken = time.perf_counter() - start
-            if warm:
-                best[threads] = min(best[threads], taken)
-        warm = True
-    return min(candidates, key=best.__getitem__)
+                taken[threads].append(time.perf_counter() - start)
+    return min(candidates, key=lambda threads: statistics.median(taken[threads][1:]))  # the first warms up

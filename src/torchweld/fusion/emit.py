@@ -267,7 +267,7 @@ class _Emitter:
         args, kwargs = map_arg(node.args, self._value), map_arg(node.kwargs, self._value)
         if self.double:
             args, kwargs = map_aggregate(args, _widened), map_aggregate(kwargs, _widened)
-        new = self.graph.create_node(node.op, target, args, kwargs, name=node.name)
+        new = self.graph.create_node(node.op, target, args, kwargs, name=_name_of(target))
         if node in self.analysis.cuts:
             self.fresh.add(new)
         return new
@@ -293,6 +293,11 @@ class _Emitter:
                 source = node.args[0]
                 if source in self.fresh and len(source.users) == 1:
                     node.target = _IN_PLACE[node.target]
+
+
+def _name_of(target: Any) -> str | None:
+    """A value's name after its operator, so that fusing a fused graph names its values alike."""
+    return target._schema.name.split("::")[-1] if isinstance(target, torch._ops.OpOverload) else None
 
 
 def _equal(value: Any) -> Any:

@@ -7,6 +7,8 @@ import torch
 
 from torchweld import models
 from torchweld.core import InputError
+from torchweld.fusion import fuse
+from torchweld.layers import ResidualBlock
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -38,3 +40,17 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_empty_sizes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(InputError, match="=0 is not positive"):
         models.create("branched_nano", **sizes)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", models.names())
+def test_every_block_welds_to_one_convolution(name: str, channels: int) -> None:
+    net = models.create(name, channels=channels)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    after = fuse(net.eval(), torch.randn(1, channels, 32, 32)).report.after
+    assert (after.convs, after.norms) == (sum(isinstance(m, ResidualBlock) for m in net.modules()), 0)

@@ -7,6 +7,7 @@ runs with a batch of two, since a batch of one would be taken for a constant.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,9 +109,11 @@ def export(
     for a, k, dynamic in attempts:
         try:
             with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-                program = torch.export.export(
-                    model, a, k, dynamic_shapes=_dynamic(model, a, k) if dynamic else None, strict=False
-                )
+                shapes = _dynamic(model, a, k) if dynamic else None
+                program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
+                if dynamic and (ones := _fixed_at_one(program)):  # else such channels would count as unknown
+                    shapes = _dynamic(model, a, k, ones)
+                    program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
         except FAILURES as error:
             reason = reason or error
             continue
@@ -133,11 +136,21 @@ def _of_two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, .
     return both
 
 
-def _dynamic(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _fixed_at_one(program: ExportedProgram) -> frozenset[int]:
+    """Axes of inputs that a guard alone holds at 1: the exporter leaves their sizes symbols."""
+    found = (re.fullmatch(r".*\.size\(\)\[(\d+)\] == 1", c) for c in getattr(program, "_guards_code", None) or ())
+    return frozenset(int(match[1]) for match in found if match)
+
+
+def _dynamic(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], fixed_at_one: frozenset[int] = frozenset()
+) -> Any:
     """Every axis of every tensor is offered as dynamic; the model's own code fixes those it must."""
 
     def axes(value: Any) -> Any:
-        return dict.fromkeys(range(value.ndim), Dim.AUTO) if isinstance(value, Tensor) else None
+        if not isinstance(value, Tensor):
+            return None
+        return {i: Dim.STATIC if d == 1 and i in fixed_at_one else Dim.AUTO for i, d in enumerate(value.shape)}
 
     positional, named = pytree.tree_map(axes, (args, kwargs), is_leaf=lambda v: isinstance(v, Tensor))
     bound = inspect.signature(model.forward).bind(*positional, **named)

@@ -80,7 +80,7 @@ def _curves(history: Sequence[Mapping[str, Any]], keys: tuple[str, str], title: 
     for key, name, colour in zip(keys, ("training", "held out"), (NATIVE, WELDED), strict=True):
         values = [record[key] for record in history]
         figure.add_scatter(x=epochs, y=values, name=name, mode="lines+markers", line_color=colour, marker_size=5)
-    figure.update_yaxes(title=title, type="log" if log else "linear")
+    figure.update_yaxes(title=title, type="log" if log else "linear", dtick=1 if log else None)
     figure.update_xaxes(title="epoch")
     return _finished(figure)
 

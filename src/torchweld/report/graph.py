@@ -132,7 +132,7 @@ def _kind_and_label(node: Node, root: nn.Module | None) -> tuple[str, str]:
         groups = getattr(module, "groups", 1)
         if isinstance(weight, Tensor) and kind in ("conv", "linear"):
             return kind, _sized(kind, tuple(weight.shape), groups, getattr(module, "stride", (1,)))
-        return kind, name.lower()
+        return kind, "batch norm" if kind == "norm" else name.lower()
     word = _word(node)
     kind, label = _OPERATORS.get(word, ("other", word.replace("_", " ")))
     if kind in ("conv", "linear") and word != "addmm":

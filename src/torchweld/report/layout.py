@@ -181,7 +181,8 @@ def _heights(
         places.setdefault(node.where or node.kind, []).append(placed.centres[node.name][1])
     wanted: list[list[float]] = [[] for _ in layers]
     for node in graph.nodes:
-        spots = [y for source in node.sources or (node.kind,) for y in places.get(source, ())]
+        keys = node.sources or ((node.kind,) if node.kind in ("input", "output") else ())
+        spots = [y for key in keys for y in places.get(key, ())]
         if spots:
             wanted[depth[node.name]].append(sum(spots) / len(spots))
     targets = [sum(w) / len(w) if w else None for w in wanted]

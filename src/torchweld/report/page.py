@@ -39,7 +39,7 @@ def render(content: Mapping[str, Any]) -> str:
         loader=PackageLoader("torchweld.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "share": _share}
+    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "share": _share, "threads": _threads}
     style, script = (_text(name) for name in ("page.css", "page.js"))
     drawings = _drawings(content["graphs"]) if "graphs" in content else {}
     return environment.get_template("page.html").render(
@@ -99,7 +99,7 @@ def _tiles(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if content.get("benchmark") and content["benchmark"]["timings"]:
         best = max(content["benchmark"]["timings"], key=lambda timing: timing["speedup"])
         tiles.append(
-            (f"×{best['speedup']:.2f}", "faster", f"{best['engine']}, {content['benchmark']['threads']} threads")
+            (f"×{best['speedup']:.2f}", "faster", f"{best['engine']}, {_threads(content['benchmark']['threads'])}")
         )
     return tiles
 
@@ -111,6 +111,10 @@ def _text(name: str) -> str:
 def _for_script(data: Any) -> str:
     """JSON that may stand inside a script element, whatever names it holds."""
     return json.dumps(data).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _error(value: float | None) -> str:

@@ -23,7 +23,7 @@ from torch.fx.experimental import _config as symbolic_config
 
 from torchweld.core import InputError
 from torchweld.fusion.functionalise import functionalise
-from torchweld.fusion.guards import always_holds
+from torchweld.fusion.guards import always_holds, can_be_asserted
 from torchweld.fusion.sizes import Hints, shape_of
 
 # What user code and the exporter raise when a model cannot be run or captured.
@@ -77,8 +77,14 @@ def capture(
     kwargs = dict(kwargs or {})
     _check_eval(model)
     _check_runs(model, args, kwargs)
+    names = _names_of(model, args, kwargs)
     program, why_static = export(model, args, kwargs, batch_of_two=batch_of_two)
-    return _read(program, args, kwargs, _names_of(model, args, kwargs), why_static)
+    captured = _read(program, args, kwargs, names, why_static)
+    unread = [c for c in captured.conditions if not can_be_asserted(c, captured.inputs)]
+    if unread and captured.hints.values:  # then only fixed sizes are safe
+        program, _ = export(model, args, kwargs, batch_of_two=False, dynamic=False)
+        captured = _read(program, args, kwargs, names, f"the condition {unread[0]} cannot be asserted")
+    return captured
 
 
 def _check_eval(model: nn.Module) -> None:
@@ -99,14 +105,14 @@ def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool = True
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool = True, dynamic: bool = True
 ) -> tuple[ExportedProgram, str | None]:
     """The program, and the reason why its sizes are fixed if they had to be."""
     batched = _of_two(args, kwargs) if batch_of_two else None
     attempts = [(*batched, True)] if batched else []
-    attempts += [(args, kwargs, True), (args, kwargs, False)]
+    attempts += [(args, kwargs, True)] * dynamic + [(args, kwargs, False)]
     reason: Exception | None = None
-    for a, k, dynamic in attempts:
+    for a, k, is_dynamic in attempts:
         try:
             with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
                 shapes = _dynamic(model, a, k) if dynamic else None
@@ -117,7 +123,7 @@ def export(
         except FAILURES as error:
             reason = reason or error
             continue
-        return program, None if dynamic else _first_line(reason) if reason else None
+        return program, None if is_dynamic else _first_line(reason) if reason else None
     assert reason is not None
     raise InputError(
         f"{type(model).__name__} cannot be captured by torch.export: {_first_line(reason)}; "
@@ -213,11 +219,23 @@ def _read(
         inputs,
         constants,
         names,
-        tuple(c for c in getattr(program, "_guards_code", None) or () if not always_holds(c)),
+        _conditions(program, inputs),
         program.call_spec.in_spec,
         Hints(_with_hints(program, values)),
         _notes(inputs, why_static),
     )
+
+
+def _conditions(program: ExportedProgram, inputs: Mapping[str, Node]) -> tuple[str, ...]:
+    """The exporter's conditions that may fail, and the fixed sizes: of those that are 1 it says nothing."""
+    said = [c for c in getattr(program, "_guards_code", None) or () if not always_holds(c)]
+    fixed = [
+        f"{path}.size()[{axis}] == {d}"
+        for path, node in inputs.items()
+        for axis, d in enumerate(shape_of(node) or ())
+        if isinstance(d, int)
+    ]
+    return tuple(dict.fromkeys([*said, *fixed]))
 
 
 def _path(path: tuple[Any, ...], names: tuple[str, ...]) -> str:

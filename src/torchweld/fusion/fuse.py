@@ -92,9 +92,10 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
     notes = list(captured.notes)
     with _timed(seconds, "verify"):
         proof = _proof(model, captured, analysis, plan, constants, args, kwargs, notes)
-        if not _within(proof[0][1]) and batch_of_two and any(t.units for t, _ in proof):
+        refused = proof[0][1] is None
+        if batch_of_two and (refused or (not _within(proof[0][1]) and any(t.units for t, _ in proof))):
             raise _DependsOnBatch
-        if proof[0][1] is None:
+        if refused:
             raise CheckFailed("the captured graph does not run on the example inputs that it was captured from")
         needed = {size for t, error in proof for size in t.units if not _within(error)}
         conditions = [c for c in captured.conditions if (size := excludes_one_only(c)) is None or size in needed]
@@ -128,7 +129,7 @@ def _proof(
     """Trials and the twin's errors: against the model in float64, or its captured graph where it casts by itself."""
     always = [c for c in captured.conditions if excludes_one_only(c) is None]
     twin = emit(captured, analysis, plan, constants, always, double=True).module
-    rounding = torch.finfo(_dtype(captured)).eps ** 0.5
+    rounding = max(torch.finfo(_dtype(captured)).eps, torch.finfo(torch.float32).eps) ** 0.5
     try:
         done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs)
         errors = errors_of(twin, done)

@@ -58,18 +58,24 @@ def guard_nodes(graph: Graph, conditions: Iterable[str], inputs: Mapping[str, No
 
     unread = []
     for condition in conditions:
-        try:
-            parsed = _parsed(condition)
-            if any(path not in inputs for path, _ in _sizes_in(parsed)):
-                raise UnreadableGuard(condition)
-            holds = _folded(parsed, size, call)
-        except (UnreadableGuard, SyntaxError):
+        if not can_be_asserted(condition, inputs):
             unread.append(condition)
             continue
+        holds = _folded(_parsed(condition), size, call)
         said = condition.replace("L['", "").replace("']", "")
         message = f"torchweld: this graph was captured for inputs with {said}; capture it anew for other sizes"
         graph.call_function(torch._assert, (holds, message))
     return unread
+
+
+def can_be_asserted(condition: str, inputs: Mapping[str, Node]) -> bool:
+    """Whether the condition is in a form known here, on sizes of these inputs."""
+    try:
+        parsed = _parsed(condition)
+        _folded(parsed, lambda _: 1, lambda _, *values: values[0])
+    except (UnreadableGuard, SyntaxError):
+        return False
+    return all(path in inputs for path, _ in _sizes_in(parsed))
 
 
 def excludes_one_only(condition: str) -> Size | None:

@@ -113,6 +113,13 @@ def _lift_sum(sign: int) -> Lift:
     return lift
 
 
+def _lift_reversed_difference(node: Node, constants: Recipes) -> list[LocalLaw]:
+    a: Any = arguments(node)
+    if a["alpha"] != 1:
+        return []
+    return _with_constant(node, a["self"], a["other"], constants, lambda c: (literal(-1.0), c), "shift")
+
+
 def _lift_product(node: Node, constants: Recipes) -> list[LocalLaw]:
     a: Any = arguments(node)
     x, y = a["self"], a["other"]
@@ -281,6 +288,7 @@ AFFINE: dict[object, Lift] = {
     aten.batch_norm.default: _lift_batch_norm,  # (x - mean) / sqrt(var + eps) * weight + bias
     aten.add.Tensor: _lift_sum(1),  # x + alpha y
     aten.sub.Tensor: _lift_sum(-1),  # x - alpha y
+    aten.rsub.Scalar: _lift_reversed_difference,  # y - x
     aten.mul.Tensor: _lift_product,  # x * c
     aten.div.Tensor: _lift_quotient,  # x / c
     aten.neg.default: _lift_negation,  # -x

@@ -88,7 +88,7 @@ def _read(objective: str, start: Mapping[str, float]) -> _Objective:
         x0 = torch.tensor([start.get(n, values[n]) for n in variables], dtype=torch.float64)
         return chosen.f, variables, x0, chosen.least
     if objective.isidentifier():
-        raise InputError(f"no problem {objective!r}; there are {', '.join(PROBLEMS)}, or write an expression of x1, x2")
+        raise InputError(f"no problem {objective!r}; there are {', '.join(PROBLEMS)}; or write an expression")
     expression = parse(objective)
     if not expression.variables or set(start) != set(expression.variables):
         raise InputError(
@@ -99,7 +99,7 @@ def _read(objective: str, start: Mapping[str, float]) -> _Objective:
 
 
 def draw(comparison: Comparison, target: str | os.PathLike[str]) -> None:
-    """The picture that fits: steps on the curve for one variable, contours for two, value against evaluations beyond."""
+    """The picture that fits: steps on a curve for one variable, contours for two, value against evaluations beyond."""
     count = len(comparison.variables)
     if count == 1:
         f = comparison.f

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,3 +156,18 @@ def test_conditions_that_only_exclude_a_size_of_one(condition: str, excluded: tu
 )
 def test_conditions_that_hold_at_every_size(condition: str, holds: bool) -> None:
     assert always_holds(condition) == holds
+
+
+def test_conditions_survive_saving(tmp_path: Path) -> None:
+    def branch(s: torch.Size) -> bool:
+        return max(s[2] - 3, 1) * min(s[3], 7) > 20 and int(s[2] ** 0.5) == 2 and s[3] / 2 > 2.5
+
+    fused = tw.fuse(randomised(Branching(branch)).double(), noise(2, 4, 8, 6))
+    assert fused.report.notes == ("input x: the model fixes axis 1 at 4",)
+    fused.save(tmp_path / "fused.pt2")
+    loaded = torch.export.load(tmp_path / "fused.pt2").module()
+    for module in (fused.module, loaded, pickle.loads(pickle.dumps(fused.module))):
+        assert relative_error(module(noise(3, 4, 8, 6)), fused(noise(3, 4, 8, 6))) <= EXACT
+        for shape in ((2, 4, 5, 6), (2, 4, 9, 6), (2, 4, 8, 5)):
+            with pytest.raises((AssertionError, RuntimeError)):
+                module(noise(*shape))

@@ -8,6 +8,7 @@ branch on a size would then be silently wrong; so each is parsed (never evaluate
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ _BINARY: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
@@ -30,6 +32,16 @@ _BINARY: dict[type[ast.AST], Callable[..., Any]] = {
     ast.GtE: operator.ge,
     ast.And: operator.and_,
     ast.Or: operator.or_,
+}
+_CALLS: dict[str, Callable[..., Any]] = {
+    "max": torch.sym_max,
+    "min": torch.sym_min,
+    "torch.sym_max": torch.sym_max,
+    "torch.sym_min": torch.sym_min,
+    "torch.sym_float": torch.sym_float,
+    "math.trunc": math.trunc,
+    "math.floor": math.floor,
+    "math.ceil": math.ceil,
 }
 _UNARY: dict[type[ast.AST], Callable[..., Any]] = {ast.USub: operator.neg, ast.Not: operator.not_}
 
@@ -156,6 +168,8 @@ def _folded(e: ast.AST, size: Callable[[Size], Any], call: Callable[..., Any]) -
             return call(_BINARY[type(op)], _folded(left, size, call), _folded(right, size, call))
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
             return call(_UNARY[type(op)], _folded(operand, size, call))
+        case ast.Call(func=func, args=given) if ast.unparse(func) in _CALLS:
+            return call(_CALLS[ast.unparse(func)], *(_folded(v, size, call) for v in given))
         case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(o) in _BINARY for o in ops):
             values = [_folded(v, size, call) for v in (left, *rights)]
             parts = [call(_BINARY[type(o)], a, b) for o, a, b in zip(ops, values, values[1:], strict=False)]

@@ -1,5 +1,6 @@
 """A genetic algorithm on tensors, after the GAOT toolbox: float, binary and permutation encodings; it maximises."""
 
+from torchweld.genetic import plot
 from torchweld.genetic.algorithm import ga, initialize
 from torchweld.genetic.crossover import arithmetic_crossover, heuristic_crossover, simple_crossover
 from torchweld.genetic.edges import edge_recombination_crossover
@@ -33,6 +34,7 @@ from torchweld.genetic.orders import (
 )
 from torchweld.genetic.polish import Polish, Polished
 from torchweld.genetic.population import Evaluated, Population, best_first
+from torchweld.genetic.progress import ProgressBar
 from torchweld.genetic.result import Best, Result
 from torchweld.genetic.selection import norm_geometric, roulette, tournament
 from torchweld.genetic.setting import Operator, Setting, apply
@@ -55,6 +57,7 @@ __all__ = [
     "Polish",
     "Polished",
     "Population",
+    "ProgressBar",
     "Real",
     "Result",
     "Setting",
@@ -82,6 +85,7 @@ __all__ = [
     "norm_geometric",
     "order_based_crossover",
     "partially_mapped_crossover",
+    "plot",
     "roulette",
     "save_state",
     "shift_mutation",

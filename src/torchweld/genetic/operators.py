@@ -1,4 +1,7 @@
-"""GAOT's default operators for each encoding, and counts that grow with the population."""
+"""Default operators for each encoding, GAOT's for floats and bits, and counts that grow with the population.
+
+Those for permutations are ours: on tours, edge recombination beside inversion does best (benchmarks/genetic_tsp.py).
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,14 @@ from torchweld.genetic.mutation import (
     nonuniform_mutation,
     uniform_mutation,
 )
-from torchweld.genetic.order_mutations import inversion_mutation, shift_mutation, swap_mutation
-from torchweld.genetic.orders import order_based_crossover
+from torchweld.genetic.order_mutations import inversion_mutation, shift_mutation
 from torchweld.genetic.setting import Operator, apply
 
 GAOT_POPULATION = 80
 
 
 def default_crossovers(kind: str, population: int = GAOT_POPULATION) -> tuple[Operator, ...]:
-    """GAOT's crossovers for an encoding; the float counts are those of 80 individuals, scaled to `population`.
+    """Crossovers for an encoding; counts are those of 80 individuals, scaled to `population`.
 
     >>> [(o.name, o.times) for o in default_crossovers("float", 800)]
     [('arithmetic_crossover', 20), ('heuristic_crossover', 20), ('simple_crossover', 20)]
@@ -33,14 +35,11 @@ def default_crossovers(kind: str, population: int = GAOT_POPULATION) -> tuple[Op
         )
     if kind == "binary":
         return (apply(simple_crossover, chance=0.6),)
-    return (
-        apply(edge_recombination_crossover, times=_scaled(8, population)),
-        apply(order_based_crossover, times=_scaled(4, population)),
-    )
+    return (apply(edge_recombination_crossover, times=_scaled(24, population)),)
 
 
 def default_mutations(kind: str, population: int = GAOT_POPULATION) -> tuple[Operator, ...]:
-    """GAOT's mutations for an encoding, counted as in `default_crossovers`.
+    """Mutations for an encoding, counted as in `default_crossovers`.
 
     >>> [(o.name, o.times) for o in default_mutations("float")][:2]
     [('boundary_mutation', 4), ('multi_nonuniform_mutation', 6)]
@@ -57,7 +56,6 @@ def default_mutations(kind: str, population: int = GAOT_POPULATION) -> tuple[Ope
     return (
         apply(inversion_mutation, times=_scaled(16, population)),
         apply(shift_mutation, times=_scaled(8, population)),
-        apply(swap_mutation, times=_scaled(4, population)),
     )
 
 

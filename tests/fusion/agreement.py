@@ -36,7 +36,7 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def noise(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape))).to(dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape))).to(dtype)
 
 
 def weld(model: nn.Module, *args: Any, also: Sequence[tuple[Any, ...]] = (), **kwargs: Any) -> Fused:

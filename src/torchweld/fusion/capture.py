@@ -109,15 +109,17 @@ def export(
 ) -> tuple[ExportedProgram, str | None]:
     """The program, and the reason why its sizes are fixed if they had to be."""
     batched = _of_two(args, kwargs) if batch_of_two else None
-    attempts = [(*batched, True)] if batched else []
-    attempts += [(args, kwargs, True)] * dynamic + [(args, kwargs, False)]
+    attempts = [(*batched, True, True)] if batched else []
+    if dynamic:  # the second where sizes of 1 broadcast: only then are the others told apart from 1
+        attempts += [(args, kwargs, True, True), (args, kwargs, True, False)]
+    attempts.append((args, kwargs, False, True))
     reason: Exception | None = None
-    for a, k, is_dynamic in attempts:
+    for a, k, is_dynamic, oblivious in attempts:
         try:
-            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-                shapes = _dynamic(model, a, k) if dynamic else None
+            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
+                shapes = _dynamic(model, a, k) if is_dynamic else None
                 program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
-                if dynamic and (ones := _fixed_at_one(program)):  # else such channels would count as unknown
+                if is_dynamic and (ones := _fixed_at_one(program)):  # else such channels would count as unknown
                     shapes = _dynamic(model, a, k, ones)
                     program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
         except FAILURES as error:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import typer
 
+from torchweld.cli.quiet import debugging
 from torchweld.core import CheckFailed, InputError
 
 VERBS: dict[str, str] = {
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    debugging.set(debug)
     words = [word for word in words if word != "--debug"]
     try:
         return _run(words)

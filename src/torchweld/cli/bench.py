@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from torchweld.cli.output import console, print_json
+from torchweld.cli.quiet import quiet
 from torchweld.cli.tables import bench_table
 from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
 from torchweld.deploy import ENGINES
 from torchweld.deploy import bench as run_bench
+from torchweld.fusion import fuse
 
 
 def bench(
@@ -31,10 +33,12 @@ def bench(
     """Time a model against its welded form, in turns in one process.
 
     \b
-    $ torchweld bench torchvision.models:resnet18 --input 1x3x224x224
+    $ torchweld bench net:build --input 1x3x224x224
     """
     model, examples = read_target(target, inputs, weights, trust)
-    result = run_bench(model, examples, engine or tuple(ENGINES), threads=threads, budget_seconds=seconds)
+    with quiet():
+        fused = fuse(model, examples)
+    result = run_bench(model, examples, engine or tuple(ENGINES), fused=fused, threads=threads, budget_seconds=seconds)
     if json:
         print_json({"target": target, **result.to_dict()})
         return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from torchweld.cli.output import console, print_json
+from torchweld.cli.quiet import quiet
 from torchweld.cli.tables import counts_table
 from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
 from torchweld.core import InputError
@@ -27,14 +29,15 @@ def fuse(
     """Weld a model: the same function in fewer operations, with a certificate.
 
     \b
-    $ torchweld fuse torchvision.models:resnet18 --input 1x3x224x224 -o resnet18.pt2
+    $ torchweld fuse net:build --input 1x3x224x224 --weights net.safetensors -o net.pt2
     """
     if out is not None:
         _check_output(out)
     model, examples = read_target(target, inputs, weights, trust)
-    fused = weld(model, examples)
-    if out is not None:
-        fused.save(out)
+    with quiet():
+        fused = weld(model, examples)
+        if out is not None:
+            fused.save(out)
     report = fused.report
     if json:
         print_json({"target": target, **report.to_dict(), "written": str(out) if out else None})
@@ -62,3 +65,6 @@ def _check_output(out: Path) -> None:
         raise InputError(f"-o {out}: a welded model is written as .pt2; name it {out.with_suffix('.pt2').name}")
     if out.is_dir():
         raise InputError(f"-o {out}: there is a folder of that name; choose another")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise InputError(f"-o {out}: nothing can be written in {folder}; choose another folder")

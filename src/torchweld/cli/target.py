@@ -17,6 +17,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from torchweld.cli.quiet import quiet
 from torchweld.core import InputError
 from torchweld.deploy import load_weights, read_program
 
@@ -66,7 +67,8 @@ def read_target(target: str, inputs: list[str], weights: Path | None, trust: boo
     if target.endswith(".pt2"):
         if weights is not None:
             raise InputError(f"{target} holds its own weights; leave out --weights")
-        return read_program(target, trust), examples
+        with quiet():
+            return read_program(target, trust), examples
     model = _build(target)
     model.eval()
     if weights is not None:
@@ -111,13 +113,18 @@ def _build(target: str) -> nn.Module:
         if isinstance(found, nn.Module):
             return found
         if not callable(found):
-            raise InputError(f"TARGET {target!r} is a {type(found).__name__}; name a callable that builds the model")
+            raise InputError(
+                f"TARGET {target!r} is no callable but of type {type(found).__name__}; name one that builds the model"
+            )
         try:
             model = found()
         except (Exception, SystemExit) as error:
-            raise InputError(f"{target} cannot be called without arguments: {_said(error)}") from error
+            hint = "it must build the model when called without arguments"
+            raise InputError(f"{target} raised {_said(error)}; {hint}") from error
     if not isinstance(model, nn.Module):
-        raise InputError(f"{target} returned a {type(model).__name__}; it must return a torch.nn.Module")
+        raise InputError(
+            f"{target} returned something of type {type(model).__name__}; it must return a torch.nn.Module"
+        )
     return model
 
 

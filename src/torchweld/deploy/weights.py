@@ -67,11 +67,15 @@ def read_program(path: str | os.PathLike[str], trust: bool) -> nn.Module:
         raise InputError(f"{file}: reading a .pt2 can execute code hidden in it; pass --trust if you know its origin")
     _check_present(file)
     try:
-        return torch.export.load(file).module()
+        module = torch.export.load(file).module()
     except (RuntimeError, ValueError, TypeError, LookupError, OSError, AttributeError, AssertionError,
             EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
         raise InputError(f"{file} is not a whole .pt2 of this version of torch: {_first_line(error)}; "
                          "write it anew with torch.export.save") from error  # fmt: skip
+    # The graph is fixed, its flag says nothing, and such a module refuses .eval().
+    for part in module.modules():
+        part.training = False
+    return module
 
 
 def _read(file: Path) -> Any:
@@ -81,7 +85,7 @@ def _read(file: Path) -> Any:
         try:
             return load_file(file)
         except SafetensorError as error:
-            raise InputError(f"{file} is not a whole .safetensors file: {_first_line(error)}") from error
+            raise InputError(f"{file} is not a whole .safetensors file: {_first_line(error)}; get it anew") from error
     if suffix not in _PICKLES:
         raise InputError(f"{file}: weights are read from .safetensors, {', '.join(_PICKLES)} files only")
     try:
@@ -92,7 +96,7 @@ def _read(file: Path) -> Any:
             "model.state_dict() alone, best as .safetensors"
         ) from error
     except (RuntimeError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} is no whole torch checkpoint: {_first_line(error)}") from error
+        raise InputError(f"{file} is corrupt or no torch checkpoint ({type(error).__name__}); get it anew") from error
 
 
 def _check_present(file: Path) -> None:

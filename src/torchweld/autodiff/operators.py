@@ -18,6 +18,7 @@ from torchweld.autodiff.elementwise import ELEMENTWISE
 from torchweld.autodiff.products import CHOLESKY, PRODUCTS
 from torchweld.autodiff.rows import STRONG, Row
 from torchweld.autodiff.shapes import GETITEM, SETITEM, SHAPES
+from torchweld.core import InputError
 
 PRIMITIVES: tuple[Row, ...] = (*ELEMENTWISE, STRONG, *SHAPES, *PRODUCTS)
 _BY_NAME = {row.name: row for row in PRIMITIVES}
@@ -126,7 +127,7 @@ def _vector_only(x: Any, ord: Any, dim: Any) -> tuple[Any, Any]:
     if ord is None:
         return 2, dim
     if (dim is None and x.dim() > 1) or (isinstance(dim, tuple | list) and len(dim) > 1):
-        return "a matrix norm", dim  # refused below by float(): no rule for matrix norms other than Frobenius
+        raise InputError(f"linalg.norm of order {ord!r}: no rule for a matrix norm but Frobenius's, ord=None")
     return ord, dim
 
 

@@ -1,13 +1,11 @@
-"""From a module to a functional graph with named parameters, by `torch.export`.
+"""From a module to a functional graph with named parameters.
 
-Batch, height and width (every dimension that the model leaves open) stay dynamic; what it fixes is noted. The capture
-runs with a batch of two, since a batch of one would be taken for a constant.
+Batch, height and width (every dimension that the model leaves open) stay dynamic; what it fixes is noted.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,27 +14,16 @@ import sympy
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
-from torch.fx.experimental import _config as symbolic_config
 
 from torchweld.core import InputError
+from torchweld.fusion.export import FAILURES, export, first_line
 from torchweld.fusion.functionalise import functionalise
 from torchweld.fusion.guards import always_holds, can_be_asserted
 from torchweld.fusion.sizes import Hints, shape_of
 
-# What user code and the exporter raise when a model cannot be run or captured.
-FAILURES = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    AssertionError,
-    NotImplementedError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-)
 _PARAMETERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
@@ -101,73 +88,7 @@ def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
             model(*args, **kwargs)
     except FAILURES as error:
         shapes = ", ".join(_shown(v) for v in pytree.tree_leaves((args, kwargs)))
-        raise InputError(f"the model does not run on the example inputs ({shapes}): {_first_line(error)}") from error
-
-
-def export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool = True, dynamic: bool = True
-) -> tuple[ExportedProgram, str | None]:
-    """The program, and the reason why its sizes are fixed if they had to be."""
-    batched = _of_two(args, kwargs) if batch_of_two else None
-    attempts = [(*batched, True, True)] if batched else []
-    if dynamic:  # the second where sizes of 1 broadcast: only then are the others told apart from 1
-        attempts += [(args, kwargs, True, True), (args, kwargs, True, False)]
-    attempts.append((args, kwargs, False, True))
-    reason: Exception | None = None
-    for a, k, is_dynamic, oblivious in attempts:
-        try:
-            with torch.no_grad(), symbolic_config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
-                shapes = _dynamic(model, a, k) if is_dynamic else None
-                program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
-                if is_dynamic and (ones := _fixed_at_one(program)):  # else such channels would count as unknown
-                    shapes = _dynamic(model, a, k, ones)
-                    program = torch.export.export(model, a, k, dynamic_shapes=shapes, strict=False)
-        except FAILURES as error:
-            reason = reason or error
-            continue
-        return program, None if is_dynamic else _first_line(reason) if reason else None
-    assert reason is not None
-    raise InputError(
-        f"{type(model).__name__} cannot be captured by torch.export: {_first_line(reason)}; "
-        "keep data-dependent Python control flow out of forward, or fuse its submodules one by one"
-    ) from reason
-
-
-def _of_two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The inputs with every batch of one doubled; None where the batch is no batch of one."""
-    leaves, spec = pytree.tree_flatten((args, kwargs))
-    tensors = [v for v in leaves if isinstance(v, Tensor) and v.ndim]
-    if not tensors or any(t.shape[0] != 1 for t in tensors):
-        return None
-    doubled = [torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v for v in leaves]
-    both: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(doubled, spec)
-    return both
-
-
-def _fixed_at_one(program: ExportedProgram) -> frozenset[int]:
-    """Axes of inputs that a guard alone holds at 1: the exporter leaves their sizes symbols."""
-    found = (re.fullmatch(r".*\.size\(\)\[(\d+)\] == 1", c) for c in getattr(program, "_guards_code", None) or ())
-    return frozenset(int(match[1]) for match in found if match)
-
-
-def _dynamic(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], fixed_at_one: frozenset[int] = frozenset()
-) -> Any:
-    """Every axis of every tensor is offered as dynamic; the model's own code fixes those it must."""
-
-    def axes(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return None
-        return {i: Dim.STATIC if d == 1 and i in fixed_at_one else Dim.AUTO for i, d in enumerate(value.shape)}
-
-    positional, named = pytree.tree_map(axes, (args, kwargs), is_leaf=lambda v: isinstance(v, Tensor))
-    bound = inspect.signature(model.forward).bind(*positional, **named)
-    return dict(bound.arguments) if not _has_variadic(model) else None
-
-
-def _has_variadic(model: nn.Module) -> bool:
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    return inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
+        raise InputError(f"the model does not run on the example inputs ({shapes}): {first_line(error)}") from error
 
 
 def _read(
@@ -289,9 +210,9 @@ def _unflatten_output(graph: Graph, program: ExportedProgram) -> None:
 
 
 def _notes(inputs: Mapping[str, Node], why_static: str | None) -> tuple[str, ...]:
-    if why_static:
-        return (f"all sizes are fixed to the example's: {why_static}",)
     notes = []
+    if why_static:
+        notes.append(f"sizes are fixed that could vary: {why_static}")
     for path, node in inputs.items():
         shape = shape_of(node) or ()
         name = path.removeprefix("L['").replace("']", "", 1)
@@ -303,7 +224,3 @@ def _notes(inputs: Mapping[str, Node], why_static: str | None) -> tuple[str, ...
 
 def _shown(value: Any) -> str:
     return "x".join(map(str, value.shape)) if isinstance(value, Tensor) else repr(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -16,12 +16,13 @@ from torch.fx import Graph, GraphModule, Node
 
 from torchweld.core import CheckFailed, written_whole
 from torchweld.fusion.analyse import Analysis, analyse
-from torchweld.fusion.capture import FAILURES, Captured, capture, export
+from torchweld.fusion.capture import Captured, capture
 from torchweld.fusion.cost import MACHINES, Costs
 from torchweld.fusion.counts import counts_after, counts_before
 from torchweld.fusion.cover import Plan, as_written, cover
 from torchweld.fusion.declined import declined
 from torchweld.fusion.emit import emit
+from torchweld.fusion.export import FAILURES, export
 from torchweld.fusion.guards import excludes_one_only
 from torchweld.fusion.lift import constants_of, local_laws
 from torchweld.fusion.report import Report

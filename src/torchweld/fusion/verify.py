@@ -16,7 +16,8 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from torchweld.core import CheckFailed, accuracy_bound, relative_error
-from torchweld.fusion.capture import FAILURES, Captured
+from torchweld.fusion.capture import Captured
+from torchweld.fusion.export import FAILURES
 from torchweld.fusion.guards import Size, excludes_one_only
 from torchweld.fusion.report import Certificate, Check
 from torchweld.fusion.sizes import shape_of

@@ -25,7 +25,7 @@ from torchweld.fusion.expression import Expression, Leaf, Term, ranges
 from torchweld.fusion.guards import guard_nodes
 from torchweld.fusion.names import module_path
 from torchweld.fusion.report import Weld
-from torchweld.fusion.sizes import shape_of
+from torchweld.fusion.sizes import dtype_of, shape_of
 from torchweld.fusion.store import Store
 from torchweld.fusion.take import take_view
 from torchweld.maps import ConvMap, Recipe
@@ -79,6 +79,8 @@ class _Emitter:
     def run(self, conditions: Iterable[str]) -> Emitted:
         unread = self._inputs(conditions)
         for node in self.captured.graph.nodes:
+            if node.target is aten._assert_tensor_metadata.default:
+                continue  # of the dtype at capture; the fused model may be cast
             if node in self.plan.chosen:
                 self.values[node] = self._cut(node, self.plan.chosen[node])
             elif not self.analysis.is_affine(node) and node not in self.constants and node.op != "placeholder":
@@ -266,7 +268,7 @@ class _Emitter:
             target = aten.reshape.default  # the same, whatever memory layout the operand has now
         args, kwargs = map_arg(node.args, self._value), map_arg(node.kwargs, self._value)
         if self.double:
-            args, kwargs = map_aggregate(args, _widened), map_aggregate(kwargs, _widened)
+            args, kwargs = map_aggregate(args, _widened), map_aggregate(_with_dtype(node, kwargs), _widened)
         new = self.graph.create_node(node.op, target, args, kwargs, name=_name_of(target))
         if node in self.analysis.cuts:
             self.fresh.add(new)
@@ -302,6 +304,14 @@ def _name_of(target: Any) -> str | None:
 
 def _equal(value: Any) -> Any:
     return operator.is_ if value is None else operator.eq
+
+
+def _with_dtype(node: Node, kwargs: Any) -> Any:
+    """A new tensor's dtype spelled out, where the operator leaves it to the default."""
+    schema = getattr(node.target, "_schema", None)
+    takes_dtype = schema is not None and any(a.name == "dtype" for a in schema.arguments)
+    made_here = takes_dtype and not any(isinstance(s.meta.get("val"), torch.Tensor) for s in node.all_input_nodes)
+    return {**kwargs, "dtype": kwargs.get("dtype") or dtype_of(node)} if made_here else kwargs
 
 
 def _widened(argument: Argument) -> Argument:

@@ -72,7 +72,8 @@ def read_target(target: str, inputs: list[str], weights: Path | None, trust: boo
     model = _build(target)
     model.eval()
     if weights is not None:
-        load_weights(model, weights)
+        with quiet():
+            load_weights(model, weights)
     return model, examples
 
 

@@ -2,7 +2,7 @@
 
 from torchweld.deploy.benchmark import BenchResult, Timing, bench
 from torchweld.deploy.engines import ENGINES
-from torchweld.deploy.stages import STAGE_SETTINGS, StageRow, StageSetting, StageTable, stages, time_stages
+from torchweld.deploy.stages import STAGE_SETTINGS, StageRow, StageSetting, StageTable, three_stages, time_stages
 from torchweld.deploy.timing import Measured, interleaved
 from torchweld.deploy.weights import load_weights, read_program, save_weights
 
@@ -20,6 +20,6 @@ __all__ = [
     "load_weights",
     "read_program",
     "save_weights",
-    "stages",
+    "three_stages",
     "time_stages",
 ]

@@ -78,14 +78,14 @@ STAGE_SETTINGS = (
 )
 
 
-def stages(block: ResidualBlock) -> tuple[nn.Module, nn.Module, nn.Module]:
+def three_stages(block: ResidualBlock) -> tuple[nn.Module, nn.Module, nn.Module]:
     """The block as it is, as the sum of three convolutions of its kernel's size, and as one convolution.
 
     Raises `InputError` for a block with batch norm, at a stride, or without identity: those are `fuse`'s business.
 
     >>> block = ResidualBlock(6, kernel=5, groups=2).double()
     >>> x = torch.randn(1, 6, 7, 9, dtype=torch.float64)
-    >>> native, three, one = (stage(x) for stage in stages(block))
+    >>> native, three, one = (stage(x) for stage in three_stages(block))
     >>> relative_error(three, native) < 1e-14, relative_error(one, native) < 1e-14
     (True, True)
     """
@@ -130,7 +130,7 @@ def time_stages(
 @torch.inference_mode()
 def _row(setting: StageSetting, budget_seconds: float, seed: int) -> StageRow:
     block, x = _block(setting, seed)
-    forms = dict(zip(("native", "three", "one"), stages(block), strict=True))
+    forms = dict(zip(("native", "three", "one"), three_stages(block), strict=True))
     exact = copy.deepcopy(block).double()(x.double())
     errors = {name: relative_error(form(x), exact) for name, form in forms.items()}
     bound = accuracy_bound(torch.float32, errors["native"])

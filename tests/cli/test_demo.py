@@ -1,0 +1,58 @@
+"""The demo, end to end: it writes what it says, the written model is the trained one, and a poor run fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from torchweld import data, models
+from torchweld.cli import main
+from torchweld.deploy import load_weights, read_program
+from torchweld.deploy.stages import StageSetting, time_stages
+from torchweld.training import evaluate
+
+FILES = ["fused.pt2", "report.html", "report.json", "weights.safetensors"]
+
+
+@pytest.fixture(autouse=True)
+def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "torchweld.cli.demo.time_stages", lambda: time_stages((StageSetting(8, 14),), budget_seconds=0.01, threads=1)
+    )
+
+
+def test_the_demo_trains_welds_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "runs" / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert sorted(p.name for p in out.iterdir()) == FILES
+    assert str(out / "report.html") in shown.out
+    for part in ("three stages", "certificate", "native ms", "held-out digits right"):
+        assert part in shown.out
+    assert "epoch" in shown.err
+    report = json.loads((out / "report.json").read_text())
+    assert report["training"]["history"][-1]["test_accuracy"] >= 0.97
+    assert report["fused_test_accuracy"] >= 0.97
+    assert (report["fusion"]["after"]["convs"], report["fusion"]["after"]["norms"]) == (5, 0)
+
+    split = data.digits(0)
+    trained = models.create(report["training"]["config"]["model"], classes=10, channels=1).eval()
+    load_weights(trained, out / "weights.safetensors")
+    loss, accuracy = evaluate(trained, split.test_images, split.test_labels)
+    assert accuracy == report["training"]["history"][-1]["test_accuracy"]
+    fused = read_program(out / "fused.pt2", trust=True)
+    torch.testing.assert_close(fused(split.test_images), trained(split.test_images), rtol=1e-4, atol=1e-4)
+    assert loss < 0.2
+
+
+def test_a_demo_that_learns_too_little_fails_with_its_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path), "--epochs", "1", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["training"]["config"]["epochs"] == 1
+    assert "97%" in shown.err.splitlines()[-1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES

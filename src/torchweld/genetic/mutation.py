@@ -34,13 +34,15 @@ def boundary_mutation(rows: Tensor, setting: Setting) -> Tensor:
 def nonuniform_mutation(rows: Tensor, setting: Setting, *, b: float = 3.0) -> Tensor:
     """One column of each row takes a non-uniform step towards either bound."""
     column = setting.randint(rows.shape[1], len(rows), 1)
-    return rows.scatter(1, column, _step(rows.gather(1, column), _either_bound(column, setting), setting, b))
+    bound = _either_bound(column, setting)
+    return rows.scatter(1, column, _step(rows.gather(1, column), bound, setting.rand(len(rows), 1), setting, b))
 
 
 def multi_nonuniform_mutation(rows: Tensor, setting: Setting, *, b: float = 3.0) -> Tensor:
     """Every column takes a non-uniform step, each towards a bound of its own choice."""
-    upward = torch.empty_like(rows).bernoulli_(0.5, generator=setting.generator)
-    return _step(rows, torch.lerp(setting.low, setting.high, upward), setting, b)
+    drawn = setting.rand(*rows.shape).mul_(2).sub_(1)  # the sign is the direction, the size is U(0, 1)
+    bound = torch.where(drawn < 0, setting.low, setting.high)
+    return _step(rows, bound, drawn.abs_(), setting, b)
 
 
 def flip_mutation(rows: Tensor, setting: Setting, *, rate: float = 0.05) -> Tensor:
@@ -54,9 +56,9 @@ def _either_bound(column: Tensor, setting: Setting) -> Tensor:
     return torch.where(setting.randint(2, *column.shape).bool(), setting.high[column], setting.low[column])
 
 
-def _step(values: Tensor, bound: Tensor, setting: Setting, b: float) -> Tensor:
+def _step(values: Tensor, bound: Tensor, drawn: Tensor, setting: Setting, b: float) -> Tensor:
     """A step that is a share of the way to `bound`: never past it, whatever the rounding (lerp is exact at 0 and 1)."""
     if b <= 0:
         raise InputError(f"the shape b of a non-uniform mutation must be positive, not {b}")
-    share = setting.rand(*values.shape).mul_(max(0.0, 1.0 - setting.progress)).pow_(b)
+    share = drawn.mul_(max(0.0, 1.0 - setting.progress)).pow_(b)
     return torch.lerp(values, bound, share)

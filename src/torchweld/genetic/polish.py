@@ -67,7 +67,7 @@ def polish_best(population: Population, polish: Polish, evaluation: Evaluation) 
     better = new.fitness > old.fitness  # False for NaN too
     if old.violation is not None:
         better &= old.violation == 0  # a polish that knows no constraints may not be trusted with an infeasible one
-    population.put(candidates[better], new[better])
+    population.put(candidates[better], new[better.nonzero().squeeze(1)])
     polished[candidates] = True
     return population, found.calls
 

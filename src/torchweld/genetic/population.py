@@ -26,17 +26,22 @@ class Population:
 
     def __getitem__(self, places: Tensor) -> Population:
         """The individuals at `places` (K,), copied."""
+        # index_select: several times as fast as indexing
         violation, polished = self.violation, self.polished
         return Population(
-            self.rows[places],
-            self.fitness[places],
-            None if violation is None else violation[places],
-            None if polished is None else polished[places],
+            self.rows.index_select(0, places),
+            self.fitness.index_select(0, places),
+            None if violation is None else violation.index_select(0, places),
+            None if polished is None else polished.index_select(0, places),
         )
 
-    def put(self, places: Tensor, others: Population) -> Population:
-        """This population with `others` (K) at `places` (K,), written in place where there are tensors to write to."""
-        self.rows[places] = others.rows
+    def put(self, places: Tensor, others: Population, *, rows: bool = True) -> Population:
+        """This population with `others` (K) at `places` (K,), written in place where there are tensors to write to.
+
+        `rows=False` leaves the rows as they are: the same individuals, evaluated.
+        """
+        if rows:
+            self.rows[places] = others.rows
         self.fitness[places] = others.fitness
         violation, polished = self.violation, self.polished
         if violation is None and others.violation is not None:

@@ -136,7 +136,9 @@ class Run:
         plan, old = self.plan, self.population
         gaot = plan.options.compat == "gaot"
         elite = best_first(old, 1)
-        parents = old[plan.select.function(old, len(old), self.generator, **plan.select.parameters)]
+        chosen = plan.select.function(old, len(old), self.generator, **plan.select.parameters)
+        # whatever order the selection has, breeding pairs neighbours
+        parents = old[chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]]
         progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
         brood = (breed_in_turn if gaot else breed)(
@@ -151,7 +153,9 @@ class Run:
         """The population with the individuals at `places` (K,) evaluated, in place."""
         if not len(places):
             return population
-        return population.put(places, self.evaluation(population.rows[places]))
+        rows = population.rows.index_select(0, places)
+        scored = self.evaluation(rows)
+        return population.put(places, scored, rows=scored.rows is not rows)
 
     def _finish(self, population: Population) -> None:
         """Polish, then make this the last whole generation and record it."""

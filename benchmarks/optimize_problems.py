@@ -126,8 +126,8 @@ def main() -> None:
         mark = lambda x: f"{x['evaluations']}{'' if x['converged'] else ' !'}"  # noqa: E731
         beside = f" (trust-exact {mark(r['trust-exact'])})" if "trust-exact" in r else ""
         lines.append(
-            f"| {r['method']} / {r['peer']} | {r['problem']} | {mark(ours)} | {mark(theirs)}{beside} | {r['ours_median']} "
-            f"| {r['scipy_median']} | {ours['value']:.2e} "
+            f"| {r['method']} / {r['peer']} | {r['problem']} | {mark(ours)} | {mark(theirs)}{beside} | "
+            f"{r['ours_median']} | {r['scipy_median']} | {ours['value']:.2e} "
             f"| {theirs['value']:.2e} | {r['within_1.1']} |"
         )
     with written_whole(RESULTS / "optimize_problems.md") as path:

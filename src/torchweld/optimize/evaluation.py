@@ -62,6 +62,7 @@ class Objective:
             raise InputError(f"derivatives {derivatives!r}; choose func (torch.func) or autodiff (torchweld's own)")
         self.data = data
         ours = derivatives == "autodiff"
+        f = _one_number(f)
         self._both = autodiff.value_and_grad(f) if ours else _value_first(torch.func.grad_and_value(f))
         self._grad = autodiff.grad(f) if ours else torch.func.grad(f)
         self._hessian = autodiff.hessian(f) if ours else torch.func.hessian(f)
@@ -96,8 +97,6 @@ class Objective:
         if "v" in what:
             along = torch.stack([a.along for a in asks if a.along is not None])
             products = self._each(lambda x, v: self._jvp(lambda x: self._grad(x, *data), (x,), (v,))[1])(x, along)
-        if values is not None and values.shape != (count,):
-            raise InputError(f"the objective must return one number, not shape {tuple(values.shape[1:])}")
         numbers = [float("nan")] * count if values is None else values.tolist()
         return [
             Seen(
@@ -120,6 +119,17 @@ class Objective:
             return tuple(o[None] for o in out) if isinstance(out, tuple) else out[None]
 
         return every
+
+
+def _one_number(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def checked(*args: Tensor) -> Tensor:
+        out = f(*args)
+        if not isinstance(out, Tensor) or out.dim():
+            kind = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            raise InputError(f"the objective must return one number, a tensor without axes, not {kind}")
+        return out
+
+    return checked
 
 
 def _value_first(g: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -1,0 +1,1 @@
+"""Laws of minimisation: the notes' tables, methods against theory and scipy, critical points, convexity."""

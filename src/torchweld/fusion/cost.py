@@ -78,7 +78,7 @@ class Costs:
         assert leaf.view is not None
         assert leaf.source is not None
         if leaf.view.target not in _MOVES_DATA:
-            return self.machine.launch_seconds / 2
+            return self.machine.launch_seconds / 8
         return self._moved(self.hints.count(leaf.source.shape) * _width(leaf.view))
 
     def flops(self, geometry: Geometry, leaf_size: int, positions: int) -> float:
@@ -98,7 +98,7 @@ class Costs:
         compute = self.flops(g, read, positions) / (self.machine.flops_per_second * _efficiency(g))
         memory = (read + written + weights) * width / self.machine.bytes_per_second
         padding = self._moved(2 * read * width) if needs_pad(g) else 0.0
-        return max(compute, memory) + self.machine.launch_seconds + padding
+        return max(compute, memory) + 2 * self.machine.launch_seconds + padding  # its layouts are set up too
 
     def _moved(self, count: float) -> float:
         return count / self.machine.bytes_per_second + self.machine.launch_seconds
@@ -110,8 +110,9 @@ def needs_pad(g: Geometry) -> bool:
 
 
 def _efficiency(g: Geometry) -> float:
-    """The share of peak that a convolution reaches, by channels a group: few of them cannot fill a vector."""
-    return float(max(0.15, 0.75 * min(1.0, g.in_channels / g.groups / 16) ** 0.5))
+    """The share of peak that a convolution reaches, by channels in and out of a group: few cannot fill a vector."""
+    filled = min(1.0, g.in_channels / g.groups / 16) * min(1.0, g.out_channels / g.groups / 32)
+    return float(max(0.15, 0.75 * filled**0.5))
 
 
 def _width(node: Node) -> int:

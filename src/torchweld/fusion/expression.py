@@ -160,6 +160,8 @@ def chosen(e: Expression, axis: int, rows: range, view: Node, shape: Shape) -> E
             terms.append(Term(leaf, _picked(t.map, rows)))
             continue
         wanted = [r - t.row for r in rows if t.row <= r < t.row + t.rows]
+        if t.map.geometry.pointwise and t.map.geometry.per_channel and 0 < len(wanted) < t.rows:
+            raise Refusal("a slice through a value that is not computed here")
         if wanted:
             row = next(i for i, r in enumerate(rows) if t.row <= r < t.row + t.rows)
             terms.append(Term(t.leaf, select_rows(t.map, wanted), row))

@@ -74,6 +74,8 @@ def concat(a: ConvMap, b: ConvMap, sizes: Sizes | None = None) -> ConvMap:
 def select(a: ConvMap, channels: Sequence[int]) -> ConvMap:
     """The named output channels of `a(x)`, in that order, in the finest grouping that still fits."""
     g = a.geometry
+    if tuple(channels) == tuple(range(g.out_channels)):
+        return a
     groups = next(n for n in range(g.groups, 0, -1) if g.groups % n == 0 and _fits(channels, g.out_channels, n))
     geometry = replace(g, out_channels=len(channels), groups=groups)
     rows = tuple(channels)

@@ -16,6 +16,8 @@ _HOME = {
     "CheckFailed": "torchweld.core",
     "InputError": "torchweld.core",
     "bench": "torchweld.deploy",
+    "collapse": "torchweld.fusion",
+    "expand": "torchweld.fusion",
     "fuse": "torchweld.fusion",
 }
 _FOLDERS = frozenset(

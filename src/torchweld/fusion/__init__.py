@@ -1,7 +1,23 @@
 """The fusion compiler: any network as the same function in fewer operations, by calculation and with a certificate."""
 
+from torchweld.fusion.expansion import Expanded, ExpansionReport, collapse, expand, expansion_report
 from torchweld.fusion.explain import explain
 from torchweld.fusion.fuse import Fused, fuse
 from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, Weld
 
-__all__ = ["Certificate", "Check", "Counts", "Declined", "Fused", "Report", "Weld", "explain", "fuse"]
+__all__ = [
+    "Certificate",
+    "Check",
+    "Counts",
+    "Declined",
+    "Expanded",
+    "ExpansionReport",
+    "Fused",
+    "Report",
+    "Weld",
+    "collapse",
+    "expand",
+    "expansion_report",
+    "explain",
+    "fuse",
+]

@@ -122,6 +122,7 @@ def one_line(capsys: pytest.CaptureFixture[str], *named: str) -> None:
         (["fuse", "net:build", *INPUT, *INPUT], ["1x3x8x8, 1x3x8x8"]),
         (["fuse", "net:Branching", *INPUT], ["Branching", "torch.export", "control flow"]),
         (["fuse", "net:build", *INPUT, "-o", "out.txt"], ["out.txt", "out.pt2"]),
+        (["fuse", "net:build", *INPUT, "--report", "page.pdf"], ["page.pdf", "page.html"]),
         (["fuse", "net:build", *INPUT, "-o", "taken.pt2"], ["taken.pt2", "folder"]),
         (["fuse", "net:build", *INPUT, "-o", "net.py/out.pt2"], ["net.py"]),
         (["fuse", "missing.pt2", *INPUT, "--trust"], ["missing.pt2", "does not exist"]),
@@ -226,6 +227,12 @@ def test_json_is_one_object_and_nothing_else(folder: Path, capsys: pytest.Captur
     assert main(["bench", "net:build", *INPUT, "--json", "--seconds", "0.01"]) == 0
     timed = json.loads(capsys.readouterr().out)
     assert [t["engine"] for t in timed["timings"]] == ["eager", "channels_last"]
+
+
+def test_a_page_shows_the_graph_before_and_after(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuse", "net:build", *INPUT, "--report", "page.html"]) == 0
+    assert "written page.html" in capsys.readouterr().out
+    assert (folder / "page.html").read_text().count("<svg") == 2
 
 
 def test_explain_names_the_weld(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,18 @@ def test_labels_say_kernel_stride_groups_and_channels() -> None:
         assert "linear  128→2" in labels
 
 
+def test_deep_residual_networks_are_drawn_at_once() -> None:
+    class Deep(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(1200):
+                x = x + torch.relu(x)
+            return x
+
+    graph = drawn(torch.fx.symbolic_trace(Deep()).graph)
+    assert len(graph.nodes) == 2402
+    assert len(graph.edges) == 1 + 3 * 1200
+
+
 def random_graph(seed: int, size: int) -> DrawnGraph:
     drawing = random.Random(seed)
     nodes = tuple(DrawnNode(f"n{i}", "other", "x" * drawing.randint(1, 20), "", (), False) for i in range(size))

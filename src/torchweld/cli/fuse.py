@@ -13,8 +13,10 @@ from torchweld.cli.quiet import quiet
 from torchweld.cli.tables import counts_table
 from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
 from torchweld.core import InputError
+from torchweld.fusion import Fused
 from torchweld.fusion import explain as explained
 from torchweld.fusion import fuse as weld
+from torchweld.report import drawn, write_page
 
 
 def fuse(
@@ -23,6 +25,10 @@ def fuse(
     weights: WeightsOption = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.pt2", help="Write the welded model.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List each weld and each refusal, by module.")] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page that shows the graph before and after."),
+    ] = None,
     trust: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -31,16 +37,20 @@ def fuse(
     \b
     $ torchweld fuse net:build --input 1x3x224x224 --weights net.safetensors -o net.pt2
     """
-    if out is not None:
-        _check_output(out)
+    for name, path, suffix in (("-o", out, ".pt2"), ("--report", page, ".html")):
+        if path is not None:
+            _check_output(name, path, suffix)
     model, examples = read_target(target, inputs, weights, trust)
     with quiet():
         fused = weld(model, examples)
         if out is not None:
             fused.save(out)
+    if page is not None:
+        _write_page(page, target, fused)
     report = fused.report
+    written = [str(path) for path in (out, page) if path is not None]
     if json:
-        print_json({"target": target, **report.to_dict(), "written": str(out) if out else None})
+        print_json({"target": target, **report.to_dict(), "written": written})
         return
     say = console()
     if explain:
@@ -56,15 +66,27 @@ def fuse(
         say.print(f"{len(report.rewrites)} welds, {len(report.refusals)} declined; --explain lists them")
         for note in report.notes:
             say.print(f"note: {note}", markup=False, soft_wrap=True)
-    if out is not None:
-        say.print(f"written {out}", markup=False, soft_wrap=True)
+    for file in written:
+        say.print(f"written {file}", markup=False, soft_wrap=True)
 
 
-def _check_output(out: Path) -> None:
-    if out.suffix != ".pt2":
-        raise InputError(f"-o {out}: a welded model is written as .pt2; name it {out.with_suffix('.pt2').name}")
-    if out.is_dir():
-        raise InputError(f"-o {out}: there is a folder of that name; choose another")
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
+def _write_page(page: Path, target: str, fused: Fused) -> None:
+    content = {
+        "title": f"{target}, welded",
+        "fusion": fused.report.to_dict(),
+        "graphs": {
+            "before": drawn(fused.captured).to_dict(),
+            "after": drawn(fused.module.graph, fused.module, fused.report.rewrites).to_dict(),
+        },
+    }
+    write_page(content, page)
+
+
+def _check_output(name: str, path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise InputError(f"{name} {path}: this is written as {suffix}; name it {path.with_suffix(suffix).name}")
+    if path.is_dir():
+        raise InputError(f"{name} {path}: there is a folder of that name; choose another")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise InputError(f"-o {out}: nothing can be written in {folder}; choose another folder")
+        raise InputError(f"{name} {path}: nothing can be written in {folder}; choose another folder")

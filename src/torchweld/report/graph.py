@@ -5,7 +5,6 @@ Parameters, and the arithmetic on sizes and its assertions, are left out.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,6 +33,7 @@ _OPERATORS = {
     "sub": ("sum", "−"),
 }
 _LAYERS = {"Conv1d": "conv", "Conv2d": "conv", "Conv3d": "conv", "Linear": "linear", "BatchNorm2d": "norm"}
+_ABOUT_SIZES = frozenset({"sym_size", "sym_numel", "size", "_assert", "_assert_scalar", "_assert_tensor_metadata"})
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def drawn(graph: Graph, root: nn.Module | None = None, welds: tuple[Weld, ...] =
     >>> [node.label for node in drawn(fx.symbolic_trace(model).graph, model).nodes]
     ['input', 'conv 3x3  3→8', 'relu', 'output']
     """
-    kept = [node for node in graph.nodes if _is_drawn(node)]
+    kept = _drawn_nodes(graph)
     names = {node: node.name for node in kept}
     by_place = {weld.where: weld for weld in welds}
     boxes = tuple(_box(node, root, by_place) for node in kept)
@@ -76,22 +76,15 @@ def drawn(graph: Graph, root: nn.Module | None = None, welds: tuple[Weld, ...] =
     return DrawnGraph(boxes, edges)
 
 
-def _is_drawn(node: Node) -> bool:
-    if node.op == "get_attr":
-        return False
-    if node.op in ("placeholder", "output", "call_module"):
-        return True
-    if node.target in (operator.getitem, getattr):
-        return node.target is operator.getitem and _carries_data(node)
-    return _word(node) not in ("sym_size", "_assert", "_assert_scalar") and _carries_data(node)
-
-
-def _carries_data(node: Node) -> bool:
-    """Whether the node's value is computed from a drawn tensor, and not from sizes."""
-    return any(
-        _is_drawn(source) and (source.meta.get("val") is None or not isinstance(source.meta["val"], (int, float)))
-        for source in node.all_input_nodes
-    )
+def _drawn_nodes(graph: Graph) -> list[Node]:
+    """Inputs, outputs, and what is computed from a drawn node; so sizes and parameters by themselves are not."""
+    kept: dict[Node, None] = {}
+    for node in graph.nodes:
+        computes = node.op.startswith("call_") and _word(node) not in _ABOUT_SIZES
+        from_drawn = any(source in kept for source in node.all_input_nodes)
+        if node.op in ("placeholder", "output", "call_module") or (computes and from_drawn):
+            kept[node] = None
+    return list(kept)
 
 
 def _word(node: Node) -> str:

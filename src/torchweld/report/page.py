@@ -39,7 +39,7 @@ def render(content: Mapping[str, Any]) -> str:
         loader=PackageLoader("torchweld.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "share": _share, "threads": _threads}
+    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "threads": _threads}
     style, script = (_text(name) for name in ("page.css", "page.js"))
     drawings = _drawings(content["graphs"]) if "graphs" in content else {}
     return environment.get_template("page.html").render(
@@ -131,7 +131,3 @@ def _count(value: float) -> str:
 
 def _ms(value: float) -> str:
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}"

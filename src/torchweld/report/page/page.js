@@ -19,18 +19,45 @@ function drawFigures() {
 drawFigures();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawFigures);
 
-// Zoom with Ctrl and the wheel, so that the page itself still scrolls; drag to move; double-click to reset.
-for (const pan of document.querySelectorAll(".pan")) {
+// Both graphs share one scale and one height, so that what stands side by side stays side by side: drag to move, Ctrl
+// and the wheel to zoom (the page itself still scrolls), double-click to reset.
+const TALLEST = 1400;
+const pans = [...document.querySelectorAll(".pan")].map((pan) => {
   const svg = pan.querySelector("svg");
-  const home = svg.getAttribute("viewBox").split(" ").map(Number);
-  let view = [...home];
-  const show = () => svg.setAttribute("viewBox", view.join(" "));
+  const [left, top, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  return { pan, svg, home: { left, top, width, height }, left: 0 };
+});
+let scale = 1, top0 = 0, tall = 0;
+function room(pan) { return pan.clientWidth - 20; }
+function show() {
+  for (const { pan, svg, left } of pans) {
+    svg.setAttribute("width", room(pan));
+    svg.setAttribute("height", tall);
+    svg.setAttribute("viewBox", `${left} ${top0} ${room(pan) / scale} ${tall / scale}`);
+  }
+}
+function reset() {
+  const fit = Math.min(...pans.map(({ pan, home }) => room(pan) / home.width));
+  scale = Math.min(1, Math.max(0.55, fit));
+  tall = Math.min(TALLEST, scale * Math.max(...pans.map(({ home }) => home.height)));
+  top0 = pans[0].home.top;
+  for (const each of pans) each.left = each.home.left + (each.home.width - room(each.pan) / scale) / 2;
+  show();
+}
+for (const own of pans) {
+  const { pan, svg } = own;
   pan.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const scale = Math.exp(event.deltaY * 0.002);
-    view = [at.x + (view[0] - at.x) * scale, at.y + (view[1] - at.y) * scale, view[2] * scale, view[3] * scale];
+    const at = svg.getBoundingClientRect();
+    const across = (event.clientX - at.left) / at.width;
+    const next = Math.min(8, Math.max(0.1, scale * Math.exp(-event.deltaY * 0.002)));
+    for (const each of pans) {
+      const share = each === own ? across : 0.5;
+      each.left += share * room(each.pan) * (1 / scale - 1 / next);
+    }
+    top0 += (event.clientY - at.top) * (1 / scale - 1 / next);
+    scale = next;
     show();
   }, { passive: false });
   let grip = null;
@@ -41,14 +68,17 @@ for (const pan of document.querySelectorAll(".pan")) {
   });
   pan.addEventListener("pointermove", (event) => {
     if (!grip) return;
-    const unit = 1 / svg.getScreenCTM().a;
-    view[0] -= (event.clientX - grip[0]) * unit;
-    view[1] -= (event.clientY - grip[1]) * unit;
+    own.left -= (event.clientX - grip[0]) / scale;
+    top0 -= (event.clientY - grip[1]) / scale;
     grip = [event.clientX, event.clientY];
     show();
   });
   for (const kind of ["pointerup", "pointercancel"]) pan.addEventListener(kind, () => { grip = null; });
-  pan.addEventListener("dblclick", () => { view = [...home]; show(); });
+  pan.addEventListener("dblclick", reset);
+}
+if (pans.length) {
+  reset();
+  addEventListener("resize", reset);
 }
 
 // Pointing at an operation shows, on both sides, all that stands for the same modules.

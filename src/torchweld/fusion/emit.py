@@ -6,12 +6,14 @@ to memory stay in order. Weights are computed here, one kernel at a time in floa
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.fx.node import Argument, map_aggregate, map_arg
@@ -258,7 +260,7 @@ class _Emitter:
         if node.op == "output":
             return self.graph.output(map_arg(node.args[0], self._value))
         if node.op == "get_attr":
-            module = self.captured.submodules[str(node.target)]
+            module = _freed_of_dtypes(self.captured.submodules[str(node.target)], double=self.double)
             return self.graph.get_attr(self.store.add(str(node.target), module, {}))
         pinned = node in self.captured.pinned
         if not pinned and (stock := modules.stock(node, self.constants)) is not None:
@@ -304,6 +306,21 @@ def _name_of(target: Any) -> str | None:
 
 def _equal(value: Any) -> Any:
     return operator.is_ if value is None else operator.eq
+
+
+def _freed_of_dtypes(module: nn.Module, *, double: bool) -> nn.Module:
+    """A region that the exporter keeps apart (autocast, no_grad), without its assertions about dtypes."""
+    if not isinstance(module, GraphModule):
+        return module
+    module = copy.deepcopy(module)
+    for node in list(module.graph.nodes):
+        if node.target is aten._assert_tensor_metadata.default:
+            module.graph.erase_node(node)
+        elif double and node.op == "call_function":
+            node.args = map_aggregate(node.args, _widened)
+            node.kwargs = map_aggregate(_with_dtype(node, node.kwargs), _widened)
+    module.recompile()
+    return module
 
 
 def _with_dtype(node: Node, kwargs: Any) -> Any:

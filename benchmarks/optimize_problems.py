@@ -116,7 +116,7 @@ def main() -> None:
         path.write_text(json.dumps({**stamp, "rows": rows}, indent=1) + "\n")
     lines = [
         f"Evaluations until no entry of the gradient exceeds 1e-5 (torch {stamp['torch']}, scipy {stamp['scipy']}).",
-        "`!` marks a run that ended elsewhere. Median: of 15 starts moved by 1e-9.",
+        "`!` marks a run that ended with a larger gradient. Median: of 15 starts moved by 1e-9.",
         "",
         "| method | problem | ours | scipy | ours, median | scipy, median | our value | scipy's value | <= 1.1x |",
         "| --- | --- | --: | --: | --: | --: | --: | --: | --- |",

@@ -158,3 +158,32 @@ def test_every_network_of_the_table(name: str) -> None:
     if sum(p.numel() for p in module.parameters()) > 15e6:
         pytest.skip("too large for a check in float64; a smaller one of its family is checked")
     assert_agrees(module.train(), x)
+
+
+def test_running_statistics_are_updated_once_and_derivatives_are_right() -> None:
+    """torch.func refuses batch norm that writes its running statistics; here they move as in a plain call."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Tanh()).double()
+    plain = copy.deepcopy(net)
+    x, t = torch.randn(4, 2, 5, 5).double(), torch.randn(4, 2, 5, 5).double()
+    value, tangent = ad.jvp(net, (x,), (t,))
+    torch.testing.assert_close(value, plain(x), rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(net.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-14)
+    h = 1e-6
+    difference = (plain(x + h * t) - plain(x - h * t)) / (2 * h)
+    torch.testing.assert_close(tangent, difference, rtol=1e-7, atol=1e-8)
+
+
+def test_forward_mode_through_fused_attention() -> None:
+    q, k, v = torch.randn(3, 2, 4, 8, dtype=torch.float64).unbind()
+    attend = nn.functional.scaled_dot_product_attention
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        theirs = torch.func.jvp(attend, (q, k, v), (v, q, k))[1]
+    assert worst(ad.jvp(attend, (q, k, v), (v, q, k))[1], theirs) <= EXACT
+    blind = torch.ones(4, 4, dtype=torch.bool).tril()
+    blind[2] = False
+    y, dy = ad.jvp(lambda q: attend(q, k, v, blind), (q,), (k,))
+    assert y[:, 2].abs().max() == dy[:, 2].abs().max() == 0
+    assert y.isfinite().all()
+    assert dy.isfinite().all()

@@ -40,13 +40,15 @@ def svg(graph: DrawnGraph, placed: Placed, name: str) -> str:
 
 
 def _path(points: tuple[tuple[float, float], ...]) -> str:
-    """From bottom edge to top edge, vertical at each point."""
+    """From box to box, sideways only between layers, so that a long edge passes boxes straight."""
     (x, y), *others = points
     y += BOX_HEIGHT / 2
     path = f"M{x:.1f} {y:.1f}"
-    for i, (next_x, centre) in enumerate(others):
-        next_y = centre - BOX_HEIGHT / 2 if i == len(others) - 1 else centre
+    for next_x, centre in others:
+        next_y = centre - BOX_HEIGHT / 2
         middle = (y + next_y) / 2
         path += f"C{x:.1f} {middle:.1f} {next_x:.1f} {middle:.1f} {next_x:.1f} {next_y:.1f}"
-        x, y = next_x, next_y
+        x, y = next_x, centre + BOX_HEIGHT / 2
+        if (next_x, centre) != points[-1]:
+            path += f"V{y:.1f}"
     return path

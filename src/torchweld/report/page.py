@@ -41,14 +41,15 @@ def render(content: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters |= {"error": _error, "count": _count, "ms": _ms, "threads": _threads}
     style, script = (_text(name) for name in ("page.css", "page.js"))
+    plots = _figures(content)
     drawings = _drawings(content["graphs"]) if "graphs" in content else {}
     return environment.get_template("page.html").render(
         content=content,
         tiles=_tiles(content),
         setting_text=figures.setting_text,
         drawings=drawings,
-        figures=Markup(_for_script(_figures(content))),
-        plotly=Markup(get_plotlyjs()),
+        figures=Markup(_for_script(plots)),
+        plotly=Markup(get_plotlyjs() if plots else ""),
         style=Markup(style),
         script=Markup(script),
     )

@@ -51,18 +51,18 @@ def breed(
 
     `score(population, places)` evaluates before an operator reads fitness that an earlier wave has outdated.
     """
-    n = len(parents)
+    n = parents.fitness.shape[0]
     population = parents
     stale = torch.empty(0, dtype=torch.long, device=parents.fitness.device)
     for number, wave in enumerate(_waves(_tasks(crossovers, mutations, n, setting), n)):
-        if len(stale) and any(task.operator.reads_fitness for task in wave):
+        if stale.shape[0] and any(task.operator.reads_fitness for task in wave):
             population, stale = score(population, stale), stale[:0]
         if number:
             order = torch.randperm(n, generator=setting.generator, device=stale.device)
             population = population[order]
             stale = _marked(n, stale)[order].nonzero().squeeze(1)
         population, changed = _apply_wave(population, wave, encoding, setting, stale)
-        stale = _marked(n, stale, changed).nonzero().squeeze(1) if len(stale) else changed
+        stale = _marked(n, stale, changed).nonzero().squeeze(1) if stale.shape[0] else changed
     return Brood(population, stale)
 
 
@@ -115,37 +115,38 @@ def _apply_wave(
     changed by an earlier wave).
     """
     taken = sum(task.individuals for task in wave)
-    before = population.rows[:taken]
+    rows, draw = population.rows, setting.generator
     places = torch.arange(taken, device=stale.device)
     children, mates, mate_places = [], [], []
     position = 0
     for task in wave:
         end, half = position + task.individuals, position + task.individuals // 2
+        operator = task.operator
         if task.crosses:
             told = setting
-            if task.operator.reads_fitness:
+            if operator.reads_fitness:
                 told = replace(setting, first_better=better(population, places[position:half], places[half:end]))
-            first, second = population.rows[position:half], population.rows[half:end]
-            child = torch.cat(task.operator.function(first, second, told, **task.operator.parameters))
-            mate = torch.cat([second, first])
-            mates.append(mate)
+            first, second = rows[position:half], rows[half:end]
+            one, two = operator.function(first, second, told, **operator.parameters)
+            children += [encoding.settle(one, first, second, draw), encoding.settle(two, second, first, draw)]
+            mates += [second, first]
             mate_places += [places[half:end], places[position:half]]
         else:
-            child = task.operator.function(before[position:end], setting, **task.operator.parameters)
-            mate = None
-        children.append(encoding.settle(child, before[position:end], mate, setting.generator))
+            own = rows[position:end]
+            children.append(encoding.settle(operator.function(own, setting, **operator.parameters), own, None, draw))
         position = end
-    after = torch.cat([*children, population.rows[taken:]])
-    fresh = _differ(after[:taken], before)
+    after = torch.cat([*children, rows[taken:]])
+    fresh = _differ(after[:taken], rows[:taken])
     if mates:
         crossed = torch.cat(mates)
-        copied = ~_differ(after[: len(crossed)], crossed)
+        count = crossed.shape[0]
+        copied = ~_differ(after[:count], crossed)
         if bool(copied.any()):
             sources = torch.cat(mate_places)
-            if len(stale):
+            if stale.shape[0]:
                 copied &= ~_marked(len(population), stale)[sources]
             population.put(copied.nonzero().squeeze(1), population[sources[copied]], rows=False)
-            fresh[: len(crossed)] &= ~copied
+            fresh[:count] &= ~copied
     return replace(population, rows=after), fresh.nonzero().squeeze(1)
 
 
@@ -165,7 +166,7 @@ def breed_in_turn(
     score: Callable[[Population, Tensor], Population],
 ) -> Brood:
     """GAOT's order of work: one application after another, individuals picked anew (also twice), evaluated at once."""
-    n = len(parents)
+    n = parents.fitness.shape[0]
     population = parents
     for operators, crosses in ((crossovers, True), (mutations, False)):
         for operator in operators:

@@ -20,7 +20,7 @@ def arithmetic_crossover(first: Tensor, second: Tensor, setting: Setting) -> tup
     >>> (a + b).tolist()
     [[1.0, 1.0]]
     """
-    a = setting.rand(len(first), 1)
+    a = setting.rand(first.shape[0], 1)
     return torch.lerp(second, first, a), torch.lerp(first, second, a)
 
 
@@ -36,11 +36,16 @@ def heuristic_crossover(first: Tensor, second: Tensor, setting: Setting, *, trie
         raise InputError(f"heuristic_crossover needs at least one try, not {tries}")
     first_better = setting.first_better[:, None]
     best, worse = torch.where(first_better, first, second), torch.where(first_better, second, first)
-    child = torch.addcmul(best, setting.rand(tries, len(best), 1), best - worse)  # (tries, K, L)
-    inside = ((child >= setting.low) & (child <= setting.high)).all(2)
-    earliest = inside.byte().argmax(0)
-    child = child[earliest, torch.arange(len(best), device=best.device)]
-    child = torch.where(inside.any(0)[:, None], child, worse)
+    step = best - worse
+    drawn = setting.rand(tries, best.shape[0], 1)  # all of them, so that what is drawn does not depend on the rows
+    child = best
+    outside = torch.ones_like(first_better)
+    for u in drawn:
+        child = torch.where(outside, torch.addcmul(best, u, step), child)
+        outside = ((child < setting.low) | (child > setting.high)).any(1, keepdim=True)
+        if not bool(outside.any()):
+            break
+    child = torch.where(outside, worse, child)
     return torch.where(first_better, best, child), torch.where(first_better, child, best)
 
 
@@ -55,6 +60,6 @@ def simple_crossover(first: Tensor, second: Tensor, setting: Setting) -> tuple[T
     (tensor([[1, 4]]), tensor([[3, 2]]))
     """
     length = first.shape[1]
-    cut = setting.randint(max(length - 1, 1), len(first), 1) + 1
+    cut = setting.randint(max(length - 1, 1), first.shape[0], 1) + 1
     head = torch.arange(length, device=first.device) < cut
     return torch.where(head, first, second), torch.where(head, second, first)

@@ -15,9 +15,9 @@ from torchweld.genetic.setting import Setting
 
 def uniform_mutation(rows: Tensor, setting: Setting) -> Tensor:
     """One column of each row to U(low, high)."""
-    column = setting.randint(rows.shape[1], len(rows), 1)
+    column = setting.randint(rows.shape[1], rows.shape[0], 1)
     low, high = setting.low[column], setting.high[column]
-    return rows.scatter(1, column, torch.lerp(low, high, setting.rand(len(rows), 1)))
+    return rows.scatter(1, column, torch.lerp(low, high, setting.rand(rows.shape[0], 1)))
 
 
 def boundary_mutation(rows: Tensor, setting: Setting) -> Tensor:
@@ -27,15 +27,13 @@ def boundary_mutation(rows: Tensor, setting: Setting) -> Tensor:
     >>> set(boundary_mutation(torch.full((9, 1), 0.5), s).flatten().tolist()) == {0.0, 1.0}
     True
     """
-    column = setting.randint(rows.shape[1], len(rows), 1)
-    return rows.scatter(1, column, _either_bound(column, setting))
+    return rows.scatter(1, *setting.column_and_bound(rows.shape[0]))
 
 
 def nonuniform_mutation(rows: Tensor, setting: Setting, *, b: float = 3.0) -> Tensor:
     """One column of each row takes a non-uniform step towards either bound."""
-    column = setting.randint(rows.shape[1], len(rows), 1)
-    bound = _either_bound(column, setting)
-    return rows.scatter(1, column, _step(rows.gather(1, column), bound, setting.rand(len(rows), 1), setting, b))
+    column, bound = setting.column_and_bound(rows.shape[0])
+    return rows.scatter(1, column, _step(rows.gather(1, column), bound, setting.rand(rows.shape[0], 1), setting, b))
 
 
 def multi_nonuniform_mutation(rows: Tensor, setting: Setting, *, b: float = 3.0) -> Tensor:
@@ -50,10 +48,6 @@ def flip_mutation(rows: Tensor, setting: Setting, *, rate: float = 0.05) -> Tens
     if not 0 <= rate <= 1:
         raise InputError(f"the rate of flips must be between 0 and 1, not {rate}")
     return rows ^ (setting.rand(*rows.shape) < rate).to(rows.dtype)
-
-
-def _either_bound(column: Tensor, setting: Setting) -> Tensor:
-    return torch.where(setting.randint(2, *column.shape).bool(), setting.high[column], setting.low[column])
 
 
 def _step(values: Tensor, bound: Tensor, drawn: Tensor, setting: Setting, b: float) -> Tensor:

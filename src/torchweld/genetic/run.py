@@ -60,6 +60,7 @@ class Run:
     """The moving parts of `ga`. All randomness comes from one generator, drawn here and in the operators only."""
 
     population: Population  # of the last whole generation; a step never writes to its tensors
+    best: int  # its best individual
 
     def __init__(self, plan: Plan, evaluation: Evaluation, seed: int) -> None:
         self.plan, self.evaluation = plan, evaluation
@@ -109,6 +110,7 @@ class Run:
                 f"{state.settings.get(name)}; give the same arguments, or start from state.population"
             )
         self.population = state.population
+        self.best = int(best_first(self.population, 1)) if len(self.population) else -1
         self.generator.set_state(state.generator)
         self.generator_before = state.generator
         self.generation, self.improved_at = state.generation, state.improved_at
@@ -125,8 +127,8 @@ class Run:
 
     def finished(self) -> str | None:
         """The limit that is reached, or None. An infeasible best reaches no target."""
-        violation = self._best_individual().violation
-        best = self.trace[-1][1] if violation is None or not float(violation) else -math.inf
+        violation = self.population.violation
+        best = self.trace[-1][1] if violation is None or not float(violation[self.best]) else -math.inf
         return self.plan.terminate.reason(
             self.generation, best, self.improved_at, time.monotonic() - self.began, self.evaluations
         )
@@ -135,10 +137,11 @@ class Run:
         """From one generation to the next; the best individual of the old one survives in place of the worst."""
         plan, old = self.plan, self.population
         gaot = plan.options.compat == "gaot"
-        elite = best_first(old, 1)
+        elite = old[torch.tensor([self.best], device=old.rows.device)]
         chosen = plan.select.function(old, len(old), self.generator, **plan.select.parameters)
-        # whatever order the selection has, breeding pairs neighbours
-        parents = old[chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]]
+        if not getattr(plan.select.function, "in_random_order", False):  # breeding pairs neighbours
+            chosen = chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]
+        parents = old[chosen]
         progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
         brood = (breed_in_turn if gaot else breed)(
@@ -146,8 +149,8 @@ class Run:
         )
         population = self._scored(brood.population, brood.stale)
         if gaot:
-            self.without_elite = population[torch.arange(len(population), device=elite.device)]
-        self._finish(population.put(worst(population)[None], old[elite]))
+            self.without_elite = population[torch.arange(len(population), device=old.rows.device)]
+        self._finish(population.put(worst(population)[None], elite))
 
     def _scored(self, population: Population, places: Tensor) -> Population:
         """The population with the individuals at `places` (K,) evaluated, in place."""
@@ -165,7 +168,7 @@ class Run:
             self.gradient_calls += calls
         self.population, self.generation = population, generation
         self.generator_before = self.generator.get_state()
-        best = int(best_first(population, 1))
+        self.best = best = int(best_first(population, 1))
         top = float(population.fitness[best])
         std, mean = (float(v) for v in torch.std_mean(population.fitness))
         if not math.isfinite(mean):  # penalised individuals are left out of both
@@ -179,9 +182,6 @@ class Run:
     def _history_row(self, best: int) -> list[float]:
         solution = self.plan.encoding.decode(self.population.rows[best : best + 1])[0]
         return [self.generation, *solution.tolist(), float(self.population.fitness[best])]
-
-    def _best_individual(self) -> Population:
-        return self.population[best_first(self.population, 1)]
 
     def report(self, save: str | os.PathLike[str] | None, callbacks: Sequence[Callable[[State], object]]) -> None:
         """Save and show the generation that was just finished."""
@@ -214,7 +214,7 @@ class Run:
     def result(self, stopped: str) -> Result:
         """The run as it stands."""
         encoding, population = self.plan.encoding, self.population
-        best = int(best_first(population, 1))
+        best = self.best
         solution = encoding.decode(population.rows[best : best + 1])[0]
         violation = 0.0 if population.violation is None else float(population.violation[best])
         history = [*self.history, self._history_row(best)]

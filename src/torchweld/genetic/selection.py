@@ -1,4 +1,7 @@
-"""Who enters the next generation: functions `(population, size, generator, **parameters) -> indices (size,)`."""
+"""Who enters the next generation: functions `(population, size, generator, **parameters) -> indices (size,)`.
+
+A function whose `in_random_order` is True draws each index on its own; the indices of any other are shuffled after it.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +60,7 @@ def tournament(population: Population, size: int, generator: torch.Generator, *,
         rank = torch.empty_like(order).scatter_(0, order, torch.arange(n, device=order.device))
         winner = rank[drawn].argmin(1, keepdim=True)
     return drawn.gather(1, winner).squeeze(1)
+
+
+for _function in (norm_geometric, roulette, tournament):
+    _function.in_random_order = True  # type: ignore[attr-defined]

@@ -34,6 +34,16 @@ class Setting:
             return self.rand(*shape).mul_(high - 1).round_().long()
         return torch.randint(high, shape, generator=self.generator, device=self.low.device)
 
+    def column_and_bound(self, count: int) -> tuple[Tensor, Tensor]:
+        """A uniform column for each of `count` rows, and that column's lower or upper bound, both (count, 1)."""
+        columns = self.low.shape[0]
+        if self.favour_middle:
+            column, side = self.randint(columns, count, 1), self.randint(2, count, 1)
+        else:
+            drawn = self.randint(2 * columns, count, 1)
+            column, side = drawn % columns, drawn // columns
+        return column, torch.cat([self.low, self.high]).take(column + columns * side)
+
 
 @dataclass(frozen=True)
 class Operator:

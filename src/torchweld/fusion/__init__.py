@@ -2,7 +2,8 @@
 
 from torchweld.fusion.expansion import Expanded, ExpansionReport, collapse, expand, expansion_report
 from torchweld.fusion.explain import explain
-from torchweld.fusion.fuse import Fused, fuse
+from torchweld.fusion.fuse import fuse
+from torchweld.fusion.fused import Fused, Origin
 from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, Weld
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Expanded",
     "ExpansionReport",
     "Fused",
+    "Origin",
     "Report",
     "Weld",
     "collapse",

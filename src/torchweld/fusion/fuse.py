@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Node
 
-from torchweld.core import CheckFailed, written_whole
+from torchweld.core import CheckFailed
 from torchweld.fusion.analyse import Analysis, analyse
 from torchweld.fusion.capture import Captured, capture
 from torchweld.fusion.cost import MACHINES, Costs
@@ -22,35 +20,13 @@ from torchweld.fusion.counts import counts_after, counts_before
 from torchweld.fusion.cover import Plan, as_written, cover
 from torchweld.fusion.declined import declined
 from torchweld.fusion.emit import emit
-from torchweld.fusion.export import FAILURES, export
+from torchweld.fusion.export import FAILURES
+from torchweld.fusion.fused import Fused, fingerprints_of
 from torchweld.fusion.guards import excludes_one_only
 from torchweld.fusion.lift import constants_of, local_laws
 from torchweld.fusion.report import Report
 from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
 from torchweld.maps import Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class Fused:
-    """A welded model. `module` is a plain `torch.fx.GraphModule`: it runs, trains, pickles and exports by itself.
-
-    `captured` is the original's graph; `recipes` says for each of the module's tensors what it was computed from.
-    """
-
-    module: GraphModule
-    report: Report
-    captured: Graph
-    recipes: Mapping[str, Recipe]
-    example: tuple[tuple[Any, ...], dict[str, Any]]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.module(*args, **kwargs)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fused model as a `.pt2` (`torch.export`), which runs without torchweld; whole or not at all."""
-        program = export(self.module, *self.example)[0]
-        with written_whole(path) as temporary:
-            torch.export.save(program, temporary)
 
 
 def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any] | None = None) -> Fused:
@@ -114,7 +90,11 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
         (*notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
         {stage: round(s, 3) for stage, s in seconds.items()},
     )
-    return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs))
+    read = frozenset(key for recipe in emitted.recipes.values() for key in recipe.parameters())
+    own = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    lifted = {key: captured.state[key] for key in read if key not in own}
+    fingerprints = fingerprints_of(captured.state, read)
+    return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs), lifted, fingerprints)
 
 
 def _proof(

@@ -65,7 +65,7 @@ class WrongForward(Scaled):
 
 
 def test_a_right_function_of_the_users() -> None:
-    x = torch.randn(4)
+    x = torch.tensor([-0.7, 0.1, 0.4, -1.2])
     report = ad.check(lambda x: torch.sin(Cube.apply(torch.exp(x))), x)
     assert [p.name for p in report.primitives] == ["exp", "Cube", "sin"]
     assert report.whole.reverse < 1e-12
@@ -76,7 +76,7 @@ def test_a_right_function_of_the_users() -> None:
 
 def test_a_wrong_backward_is_named() -> None:
     with pytest.raises(CheckFailed, match=r"primitive 2 \(WrongCube"):
-        ad.check(lambda x: torch.sin(WrongCube.apply(torch.exp(x))), torch.randn(4))
+        ad.check(lambda x: torch.sin(WrongCube.apply(torch.exp(x))), torch.tensor([-0.7, 0.1, 0.4]))
 
 
 def test_a_wrong_forward_rule_is_named() -> None:

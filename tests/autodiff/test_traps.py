@@ -136,6 +136,23 @@ def test_derivatives_are_never_lost_in_silence(lose) -> None:
         ad.grad(lambda x: x * lose(x))(ONE)
 
 
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda x: torch.full_like(x, x),
+        lambda x: torch.full((2,), x),
+        lambda x: x.new_full((2,), x).sum(),
+        lambda x: x.new_tensor(x),
+        lambda x: torch.tensor(x),
+        lambda x: torch.unique(x[None])[0],
+        lambda x: x.data,
+    ],
+)
+def test_no_way_around_the_table(hide) -> None:
+    with pytest.raises(InputError, match="derivative"):
+        ad.grad(lambda x: (x * hide(x)).sum())(ONE)
+
+
 def test_constants_that_are_meant() -> None:
     x = torch.tensor(3.0).double()
     assert ad.grad(lambda x: x * x.detach())(x).item() == 3

@@ -169,7 +169,11 @@ def _for_each(f: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """`f` of every unit vector shaped as `like`, stacked: at once, or one by one inside another derivative."""
     basis = torch.eye(like.numel(), dtype=like.dtype, device=like.device).reshape(like.numel(), *like.shape)
     # torch's batching cannot unpack a tensor that an outer derivative of ours has wrapped
-    return torch.stack([f(unit) for unit in basis]) if inside_a_derivative() else torch.func.vmap(f)(basis)
+    return (
+        torch.stack([f(unit) for unit in basis])
+        if inside_a_derivative()
+        else torch.func.vmap(f, randomness="same")(basis)
+    )
 
 
 def _zero(x: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,47 +18,45 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import has_torch_function
 
+from torchweld.autodiff.dual import Dual
 from torchweld.autodiff.rows import Row
-from torchweld.autodiff.traced import Traced, below
+from torchweld.autodiff.traced import Traced, below, new_level
 from torchweld.core import InputError
 
-_depth = [0]
+_open = [0]
+_lock = Lock()
+_NATIVE = Function.__dict__["apply"]
+
+
+def _apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
+    if not has_torch_function(args):
+        return _NATIVE.__func__(cls, *args, **kwargs)
+    if kwargs:
+        raise InputError(f"{cls.__name__}.apply: give its arguments by position")
+    level = max(a.level for a in args if isinstance(a, Traced))
+    at = [i for i, a in enumerate(args) if isinstance(a, Traced) and a.level == level]
+    return args[at[0]].follow(_row(cls, below(args, at)), args, at)
+
+
+def _enter(step: int) -> None:
+    with _lock:
+        _open[0] += step
+        Function.apply = classmethod(_apply) if _open[0] else _NATIVE  # type: ignore[assignment, method-assign]
 
 
 @contextmanager
 def user_functions_followed() -> Iterator[None]:
     """While open, a `Function.apply` that meets a traced argument becomes a primitive."""
-    original = Function.__dict__["apply"]
-    if _depth[0] == 0:
-        Function.apply = classmethod(_apply(original.__func__))  # type: ignore[assignment, method-assign]
-    _depth[0] += 1
+    _enter(1)
     try:
         yield
     finally:
-        _depth[0] -= 1
-        if _depth[0] == 0:
-            Function.apply = _kept.pop()  # type: ignore[method-assign]
-
-
-_kept: list[Any] = []
+        _enter(-1)
 
 
 def inside_a_derivative() -> bool:
     """Whether a transformation is running, in this process, around the caller."""
-    return _depth[0] > 0
-
-
-def _apply(native: Any) -> Any:
-    _kept.append(Function.__dict__["apply"])
-
-    def apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
-        if not has_torch_function(args):
-            return native(cls, *args, **kwargs)
-        if kwargs:
-            raise InputError(f"{cls.__name__}.apply: give its arguments by position")
-        return _follow(cls, args)
-
-    return apply
+    return _open[0] > 0
 
 
 class Context(SimpleNamespace):
@@ -93,13 +92,6 @@ def _run_forward(cls: type[Function], args: tuple[Any, ...]) -> tuple[Any, Conte
     return out, context
 
 
-def _follow(cls: type[Function], args: tuple[Any, ...]) -> Any:
-    level = max(a.level for a in args if isinstance(a, Traced))
-    at = [i for i, a in enumerate(args) if isinstance(a, Traced) and a.level == level]
-    top = args[at[0]]
-    return top.follow(_row(cls, below(args, at)), args, at)
-
-
 def _row(cls: type[Function], primals: tuple[Any, ...]) -> Row:
     value, context = _run_forward(cls, primals)
 
@@ -118,11 +110,10 @@ def _row(cls: type[Function], primals: tuple[Any, ...]) -> Row:
             if cls.jvp is not Function.jvp:
                 given = [t if i == position else None for i in range(len(args))]
                 return cls.jvp(_run_forward(cls, args)[1], *given)
-            from torchweld.autodiff.derivatives import jvp
-
-            return jvp(
-                lambda x: _run_forward(cls, (*args[:position], x, *args[position + 1 :]))[0], (args[position],), (t,)
-            )[1]
+            level = new_level()
+            with user_functions_followed():
+                out = _run_forward(cls, (*args[:position], Dual(args[position], t, level), *args[position + 1 :]))[0]
+            return out.tangent if isinstance(out, Dual) and out.level == level else torch.zeros_like(y)
 
         return rule
 

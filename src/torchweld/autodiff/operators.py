@@ -149,16 +149,17 @@ for _python, _name in (
 
 _COMPARISONS = "eq ne lt le gt ge equal allclose isclose greater greater_equal less less_equal not_equal is_nonzero"
 _PREDICATES = "isnan isinf isfinite isposinf isneginf signbit any all logical_and logical_or logical_xor logical_not"
-_POSITIONS = "argmax argmin argsort nonzero argwhere count_nonzero searchsorted bucketize unique floor_divide"
-_FRESH = (
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty new_tensor"
-)
+_POSITIONS = "argmax argmin argsort nonzero argwhere count_nonzero searchsorted bucketize floor_divide"
+_FRESH = "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty"
 _STOPS = (
     "detach __bool__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __floordiv__ __rfloordiv__ long int bool short isreal"
 )
 
-CONSTANT = frozenset(" ".join((_COMPARISONS, _PREDICATES, _POSITIONS, _FRESH, _STOPS, "bernoulli multinomial")).split())
+CONSTANT = frozenset(" ".join((_COMPARISONS, _PREDICATES, _POSITIONS, _STOPS, "bernoulli multinomial")).split())
 """Operators whose value has no derivative by its meaning; they run on the bare numbers."""
+
+FRESH = frozenset(_FRESH.split())
+"""Operators that make a new tensor like their first argument, whose numbers do not matter."""
 
 METADATA = frozenset(
     [

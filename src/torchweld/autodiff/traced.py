@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from torchweld.autodiff.operators import CONSTANT, IN_PLACE, LOSES, METADATA, OPERATORS
+from torchweld.autodiff.operators import CONSTANT, FRESH, IN_PLACE, LOSES, METADATA, OPERATORS
 from torchweld.autodiff.rows import Row
 from torchweld.core import InputError
 
@@ -125,6 +125,8 @@ def _handler(func: Any) -> Any:
         return _on_metadata(func)
     if name in CONSTANT:
         return lambda *args, **kwargs: func(*tree_map(base, args), **tree_map(base, kwargs))
+    if name in FRESH:
+        return lambda like, *args, **kwargs: func(base(like), *args, **kwargs)
     if name in LOSES:
         raise InputError(f"{name} would lose the derivative in silence; call .detach() first where a constant is meant")
     if _has_a_body(func) and func.__module__.startswith("torch."):

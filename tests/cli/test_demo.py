@@ -56,3 +56,15 @@ def test_a_demo_that_learns_too_little_fails_with_its_figure(
     assert json.loads(shown.out)["training"]["config"]["epochs"] == 1
     assert "97%" in shown.err.splitlines()[-1]
     assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("torchweld.cli.demo.time_stages", lambda: pytest.fail("began to work"))
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert str(tmp_path / "file") in shown.err

@@ -41,6 +41,7 @@ def demo(
     \b
     $ torchweld demo --out runs/demo
     """
+    out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be made costs none
     say = console(quiet=json)
     config = digits_demo()
     config = replace(config, seed=seed, epochs=epochs or config.epochs)

@@ -78,7 +78,11 @@ for (const own of pans) {
 }
 if (pans.length) {
   reset();
-  addEventListener("resize", reset);
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) reset();
+    width = innerWidth;
+  });
 }
 
 // Pointing at an operation shows, on both sides, all that stands for the same modules.

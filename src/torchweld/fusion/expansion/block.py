@@ -24,8 +24,8 @@ class Absorbed(nn.Module):
         super().__init__()
         self.form = Form(norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+    def forward(self, input: Tensor) -> Tensor:
+        return input
 
 
 class Form:
@@ -84,11 +84,11 @@ class Block(nn.Module):
     def slot(self) -> Absorbed | None:
         return self._slot[0] if self._slot else None
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, I, *sizes) -> (B, O, *output sizes)
+    def forward(self, input: Tensor) -> Tensor:  # (B, I, *sizes) -> (B, O, *output sizes); named as a convolution's
         first, *rest = self.branches.values()
-        total: Tensor = first(x)
+        total: Tensor = first(input)
         for branch in rest:
-            total = total + branch(x)
+            total = total + branch(input)
         return total
 
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from torchweld.core import InputError, Refusal
+from torchweld.fusion.expansion.block import Block
 from torchweld.fusion.expansion.blocks import BlockName, check_block
 from torchweld.fusion.expansion.feeds import Seen
 from torchweld.fusion.expansion.window import BatchNorm, Convolution, window_of
@@ -31,6 +32,8 @@ class Site:
 def matching(model: nn.Module, include: Iterable[str], exclude: Iterable[str]) -> dict[str, nn.Module]:
     """The convolutions, transposed ones too, whose path matches; each once, by its first path."""
     wanted, unwanted = tuple(include), tuple(exclude)
+    if any(isinstance(m, Block) for m in model.modules()):
+        raise InputError(f"this {type(model).__name__} is expanded already; collapse it first")
     convs = {path: m for path, m in model.named_modules() if isinstance(m, (*_CONVS, *_TRANSPOSED))}
     if not convs:
         raise InputError(f"this {type(model).__name__} has no convolution to expand")

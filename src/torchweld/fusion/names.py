@@ -13,17 +13,17 @@ class Names:
         self.taken: set[str] = set()
 
     def free(self, wanted: str) -> str:
-        """`wanted`, or `wanted_1`, `wanted_2`, ... where it is taken."""
-        path, number = wanted or "weld", 0
-        while not self._is_free(path):
+        """`wanted`, or `wanted_1`, `wanted_2`, ... where it is taken; `a_b` for `a.b` where `a` is no folder."""
+        wanted = wanted or "weld"
+        within = next((f for f in _above(wanted) if f in self.taken), "")
+        wanted = within + wanted[len(within) :].replace(".", "_") if within else wanted
+        path, number = wanted, 0
+        while path in self.taken or path in self.folders:
             number += 1
-            path = f"{wanted or 'weld'}_{number}"
+            path = f"{wanted}_{number}"
         self.taken.add(path)
         self.folders.update(_above(path))
         return path
-
-    def _is_free(self, path: str) -> bool:
-        return path not in self.taken and path not in self.folders and not any(f in self.taken for f in _above(path))
 
 
 def module_path(node: Node) -> str:

@@ -105,6 +105,13 @@ class Functional(nn.Module):
         return self.two(F.relu(F.conv2d(x, self.one.weight, padding=1) + self.one(x)))
 
 
+class NormAndAct(nn.BatchNorm2d):
+    """A batch norm with its activation inside, as timm has it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(super().forward(x))
+
+
 class Standardised(nn.Conv2d):
     """A convolution whose forward does more than its class says."""
 

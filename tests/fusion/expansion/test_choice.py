@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from .hosts import (
     CalledTwice,
     Functional,
     Misnamed,
+    NormAndAct,
     NormCalledTwice,
     ReadTwice,
     Residual,
@@ -42,12 +45,31 @@ def test_the_norm_is_the_one_that_reads_the_convolution_whatever_it_is_called() 
 
 def test_a_norm_that_is_not_the_only_reader_is_left_alone() -> None:
     x = batch(4, 3, 8, 8)
-    with pytest.raises(InputError, match="conv: no bias, and no plain batch norm that alone reads its output"):
+    with pytest.raises(InputError, match="conv: no bias, and no batch norm that alone reads its output"):
         tw.expand(lived_in(ReadTwice(bias=False)), "rep", calibrate=x)
     model = lived_in(ReadTwice(bias=True)).eval()
     wide = tw.expand(model, "rep", calibrate=x)
     assert expansion_report(wide).expanded[0].norm is None
     assert relative_error(tw.collapse(wide)(x), model(x)) <= 1e-10
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("block", ["rep", "diverse"])
+def test_a_norm_that_does_more_is_kept_behind_the_block(block: str, bias: bool) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=bias), NormAndAct(6), nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6)
+    )
+    model, x = lived_in(model).eval(), batch(4, 3, 8, 8)
+    model[3].register_forward_hook(lambda module, args, y: y * 2)
+    wide = tw.expand(model, block, calibrate=x)
+    assert [(e.norm, e.kept) for e in expansion_report(wide).expanded] == [("1", True), ("3", True)]
+    with torch.no_grad():  # as if it had learned a bias in the branches
+        wide[0].branches["main"].norm.bias.add_(batch(6))
+    thin = tw.collapse(wide)
+    assert isinstance(thin[1], NormAndAct)
+    assert thin.state_dict().keys() == model.state_dict().keys()
+    assert relative_error(thin(x), wide(x)) <= 1e-10
+    assert relative_error(copy.deepcopy(thin).train()(x), copy.deepcopy(model).train()(x)) <= 1e-10
 
 
 def test_an_output_of_the_model_is_a_reader_too() -> None:

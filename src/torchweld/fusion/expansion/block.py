@@ -58,8 +58,8 @@ class Form:
 class Block(nn.Module):
     """Parallel branches, summed. `branches["main"]` has the original kernel's shape, the others stand beside it.
 
-    In eval mode this is one convolution. `conv` is the original's form, and `slot` the place of the norm that the
-    branches took in, or None: both are what `collapse` puts back.
+    In eval mode this is one convolution. `form` is the original's; `slot` is the place of the norm that the branches
+    took in, or the norm that was kept behind the block, or None where there is none: what `collapse` goes by.
     """
 
     def __init__(self, conv: Convolution, window: Geometry, branches: Mapping[str, Mapping[str, nn.Module]]) -> None:
@@ -67,12 +67,12 @@ class Block(nn.Module):
         self.branches = nn.ModuleDict({name: _chain(stages) for name, stages in branches.items()})
         self.window = window
         self.form = Form(conv)
-        self._slot: tuple[Absorbed, ...] = ()  # in a tuple, so that it is no submodule of the block
+        self._slot: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no submodule of the block
         for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"):
             setattr(self, name, getattr(conv, name))
 
-    def hold(self, slot: Absorbed) -> None:
-        """Remembers the place of the norm that the branches took in."""
+    def hold(self, slot: nn.Module) -> None:
+        """Remembers the norm behind the block, or its place."""
         self._slot = (slot,)
 
     @property
@@ -81,7 +81,7 @@ class Block(nn.Module):
         return "norm" in dict(self.branches[MAIN].named_children())
 
     @property
-    def slot(self) -> Absorbed | None:
+    def slot(self) -> nn.Module | None:
         return self._slot[0] if self._slot else None
 
     def forward(self, input: Tensor) -> Tensor:  # (B, I, *sizes) -> (B, O, *output sizes); named as a convolution's

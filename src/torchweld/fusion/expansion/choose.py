@@ -21,11 +21,16 @@ _NORM = nn.modules.batchnorm._BatchNorm
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A convolution that can become a block, and the path of the batch norm that its branches can take in."""
+    """A convolution that can become a block, and the path of the batch norm that alone reads its output.
+
+    The branches take a plain norm in. One that does more than its class says (an activation inside) is kept behind the
+    block: its running mean can take up whatever bias the branches' norms leave.
+    """
 
     path: str
     conv: Convolution
     norm: str | None = None
+    kept: bool = False
     multiplications: int = 0
 
 
@@ -97,21 +102,20 @@ def check_seen(site: Site, seen: Seen, norms: Mapping[str, nn.Module], *, normed
     if seen.calls > 1:
         raise Refusal(f'it is called {seen.calls} times, each with its own statistics; norm="after" takes it')
     norm = norms[seen.norm] if seen.norm is not None else None
-    if norm is not None and is_plain(norm):
-        return replace(site, norm=seen.norm)
+    if norm is not None and getattr(norm, "running_mean", None) is not None:
+        return replace(site, norm=seen.norm, kept=not is_plain(norm))
     if site.conv.bias is None and not allow_bias:
         raise Refusal(
-            "no bias, and no plain batch norm that alone reads its output: collapsed, it would have gained a bias; "
+            "no bias, and no batch norm that alone reads its output: collapsed, it would have gained a bias; "
             'allow_bias=True accepts that, norm="after" needs none'
         )
     return site
 
 
 def is_plain(norm: nn.Module) -> bool:
-    """A batch norm that does nothing else, with running statistics, and no hooks."""
-    assert isinstance(norm, _NORM)
-    own = type(norm).forward is not _NORM.forward
-    return not own and norm.running_mean is not None and not (norm._forward_hooks or norm._forward_pre_hooks)
+    """A batch norm that does nothing else, by its class's forward or by hooks."""
+    plain = isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)) and type(norm).forward is _NORM.forward
+    return plain and not (norm._forward_hooks or norm._forward_pre_hooks)
 
 
 def costliest(sites: list[Site], share: float) -> tuple[list[Site], list[Site]]:
@@ -126,9 +130,10 @@ def costliest(sites: list[Site], share: float) -> tuple[list[Site], list[Site]]:
     return [s for s in sites if s.path in kept], [s for s in sites if s.path not in kept]
 
 
-def norm_at(model: nn.Module, path: str | None) -> BatchNorm | None:
-    if path is None:
+def norm_of(model: nn.Module, site: Site) -> BatchNorm | None:
+    """The norm that the branches take in."""
+    if site.norm is None or site.kept:
         return None
-    norm = model.get_submodule(path)
+    norm = model.get_submodule(site.norm)
     assert isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
     return norm

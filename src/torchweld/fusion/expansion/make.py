@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchweld.core import Refusal
 from torchweld.fusion.expansion.block import MAIN, Absorbed, Block
 from torchweld.fusion.expansion.blocks import BlockName, sides_of
-from torchweld.fusion.expansion.choose import Site, norm_at
+from torchweld.fusion.expansion.choose import Site, norm_of
 from torchweld.fusion.expansion.maker import Maker
 from torchweld.fusion.expansion.original import original_of
 from torchweld.fusion.expansion.places import put
@@ -31,9 +31,13 @@ class Made:
     precision: Precision
 
     def put(self, model: nn.Module) -> None:
-        """Registers the block, and the slot in the place of its norm."""
-        if self.site.norm is not None and self.block.slot is not None:
-            put(model, model.get_submodule(self.site.norm), self.block.slot)
+        """Registers the block; the slot in the place of a norm taken in, and a norm that is kept becomes the slot."""
+        if self.site.norm is not None:
+            behind = model.get_submodule(self.site.norm)
+            if self.site.kept:
+                self.block.hold(behind)
+            elif self.block.slot is not None:
+                put(model, behind, self.block.slot)
         put(model, model.get_submodule(self.site.path), self.block)
 
     def settle(self, model: nn.Module) -> None:
@@ -41,7 +45,7 @@ class Made:
         conv = self.site.conv
         self.precision.cast(self.block)
         self.block.requires_grad_(conv.weight.requires_grad).train(conv.training)
-        if self.block.slot is not None:
+        if isinstance(self.block.slot, Absorbed):
             self.block.slot.train(conv.training)
         self.put(model)
 
@@ -65,7 +69,7 @@ class Making:
 
         def make(path: str, x: Tensor, y: Tensor) -> None:
             try:
-                original = original_of(twin.conv(path), norm_at(model, at[path].norm), y, _EPS)
+                original = original_of(twin.conv(path), norm_of(model, at[path]), y, _EPS)
                 made[path] = one = self._block(model, twin, at[path], generator)
                 preserve(one.block, original, x, self.strength, one.precision)
             except Refusal as no:
@@ -80,7 +84,7 @@ class Making:
         return [made[path] for path in at if path in made], declined
 
     def _block(self, model: nn.Module, twin: Twin, site: Site, generator: torch.Generator) -> Made:
-        conv, norm = twin.conv(site.path), norm_at(model, site.norm)
+        conv, norm = twin.conv(site.path), norm_of(model, site)
         dtype = site.conv.weight.dtype
         stored = norm.running_mean if norm is not None else None
         precision = Precision(dtype, dtype if stored is None else stored.dtype)

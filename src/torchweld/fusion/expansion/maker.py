@@ -131,6 +131,8 @@ class Maker:
         norm = BATCH_NORMS[self.window.rank](channels, device=like.device, dtype=like.dtype)
         if self.norm is not None:
             norm.eps, norm.momentum = self.norm.eps, self.norm.momentum
+            if norm.num_batches_tracked is not None and self.norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(self.norm.num_batches_tracked)
         return norm
 
     def _drawn(self, shape: tuple[int, ...]) -> Tensor:

@@ -19,7 +19,8 @@ def collapse(wide: nn.Module) -> nn.Module:
 
     The result equals `wide` in eval mode to rounding: each block is summed to one kernel, in float64. Where a batch
     norm was taken in, it is back: its bias is the mean that the branches' norms give the output, its weight a deviation
-    estimated from theirs, and the running statistics are what makes the whole exact. `wide` is not modified.
+    estimated from theirs, and the running statistics are what makes the whole exact. A norm that was kept behind its
+    block takes the branches' bias into its running mean. `wide` is not modified.
 
     Raises `InputError` for a model without blocks, and for a part of a model whose norms are outside of it.
 
@@ -37,9 +38,9 @@ def collapse(wide: nn.Module) -> nn.Module:
         raise InputError(f"this {type(wide).__name__} has no expanded convolution to collapse")
     if "" in blocks:
         raise InputError("this is a block alone; collapse the model that it is part of")
-    slots = {id(m) for m in thin.modules() if isinstance(m, Absorbed)}
+    present = {id(m) for m in thin.modules()}
     for path, block in blocks.items():
-        if block.slot is not None and id(block.slot) not in slots:
+        if block.slot is not None and id(block.slot) not in present:
             raise InputError(f"the batch norm of {path} is outside of this part of the model; collapse the whole model")
         _restore(thin, block)
     if hasattr(thin, KEPT_AT):
@@ -51,8 +52,11 @@ def _restore(model: nn.Module, block: Block) -> None:
     kernel, bias = numbers(block, map_of_block(block))
     like = block.get_parameter(f"branches.{MAIN}.conv.weight")
     form, slot = block.form, block.slot
-    if slot is None:
-        keeps_bias = form.has("bias") or block.normed
+    if not isinstance(slot, Absorbed):
+        if isinstance(slot, nn.modules.batchnorm._BatchNorm) and slot.running_mean is not None:
+            slot.running_mean.sub_(bias.to(slot.running_mean))  # norm(y + bias) is the norm of y with its mean lowered
+            bias = torch.zeros_like(bias)
+        keeps_bias = form.has("bias") or (slot is None and block.normed)
         conv = form.filled({"weight": kernel, "bias": bias} if keeps_bias else {"weight": kernel}, like, block)
     else:
         factor, tensors = _norm_of(block, slot, kernel, bias)

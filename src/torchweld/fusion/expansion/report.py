@@ -15,7 +15,9 @@ KEPT_AT = "_torchweld_expansion"
 
 @dataclass(frozen=True)
 class Expanded:
-    """One convolution (`where`) that became a block; `norm` is the batch norm that its branches took in, if any.
+    """One convolution (`where`) that became a block; `norm` is the batch norm behind it, if any.
+
+    The branches took the norm in, or it was `kept` behind the block, since it does more than normalise.
 
     `multiplications` of the convolution on the calibration batch (0 without one); `left_out`: branches of the block
     that could say nothing new here, with the reason.
@@ -23,6 +25,7 @@ class Expanded:
 
     where: str
     norm: str | None
+    kept: bool
     branches: tuple[str, ...]
     left_out: tuple[str, ...]
     multiplications: int

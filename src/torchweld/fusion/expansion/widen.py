@@ -112,7 +112,8 @@ def _report(
     making: Making, norm: str, made: Sequence[Made], declined: tuple[Declined, ...], error: float | None
 ) -> ExpansionReport:
     expanded = tuple(
-        Expanded(m.site.path, m.site.norm, tuple(m.block.branches), m.left_out, m.site.multiplications) for m in made
+        Expanded(m.site.path, m.site.norm, m.site.kept, tuple(m.block.branches), m.left_out, m.site.multiplications)
+        for m in made
     )
     return ExpansionReport(str(making.block), norm, expanded, declined, error)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from torchweld.autodiff import contractions as con
+from torchweld.autodiff import losses, recurrent
 from torchweld.autodiff import lowerings as low
-from torchweld.autodiff import recurrent
 from torchweld.autodiff import statistics as stat
 from torchweld.autodiff.elementwise import ELEMENTWISE
 from torchweld.autodiff.products import CHOLESKY, PRODUCTS
@@ -82,27 +83,27 @@ OPERATORS: dict[str, Row | Callable[..., Any]] = {
     "unbind": low.unbind, "split": low.split, "split_with_sizes": low.split, "chunk": low.chunk,
     "tensor_split": low.tensor_split, "cat": low.cat, "concat": low.cat, "concatenate": low.cat, "stack": low.stack,
     "diag": lambda x, diagonal=0: x.diag_embed(diagonal) if x.dim() == 1 else x.diagonal(diagonal),
-    "trace": low.trace, "embedding": low.embedding, "to": low.to, "type_as": low.type_as, "cpu": _same,
+    "trace": con.trace, "embedding": low.embedding, "to": low.to, "type_as": low.type_as, "cpu": _same,
     "double": _to(torch.float64), "float": _to(torch.float32), "half": _to(torch.float16),
     "bfloat16": _to(torch.bfloat16), "take_along_dim": lambda x, indices, dim=None: (
         x.flatten().gather(0, indices.flatten()) if dim is None else x.gather(dim, indices)),
-    "broadcast_tensors": low.broadcast_tensors, "hstack": lambda xs: low.cat(xs, 0 if xs[0].dim() == 1 else 1),
-    "vstack": lambda xs: low.cat([x[None] if x.dim() == 1 else x for x in xs]), "diff": low.diff,
+    "broadcast_tensors": con.broadcast_tensors, "hstack": lambda xs: low.cat(xs, 0 if xs[0].dim() == 1 else 1),
+    "vstack": lambda xs: low.cat([x[None] if x.dim() == 1 else x for x in xs]), "diff": con.diff,
     "column_stack": lambda xs: low.cat([x[:, None] if x.dim() == 1 else x for x in xs], 1),
     # products
-    "matmul": low.matmul, "__matmul__": low.matmul, "__rmatmul__": low.rmatmul, "mm": low.matmul, "bmm": low.matmul,
-    "mv": low.matmul, "dot": low.matmul, "inner": lambda a, b: low.matmul(a, b.mT if b.dim() > 1 else b),
-    "linalg_matmul": low.matmul, "addmm": low.addmm, "addmv": low.addmm, "baddbmm": low.addmm, "outer": low.outer,
-    "ger": low.outer, "einsum": low.einsum, "bilinear": low.bilinear, "linalg_cross": low.cross,
-    "tensordot": low.tensordot, "kron": low.kron, "vdot": low.matmul, "cdist": low.cdist,
+    "matmul": con.matmul, "__matmul__": con.matmul, "__rmatmul__": con.rmatmul, "mm": con.matmul, "bmm": con.matmul,
+    "mv": con.matmul, "dot": con.matmul, "inner": lambda a, b: con.matmul(a, b.mT if b.dim() > 1 else b),
+    "linalg_matmul": con.matmul, "addmm": con.addmm, "addmv": con.addmm, "baddbmm": con.addmm, "outer": con.outer,
+    "ger": con.outer, "einsum": con.einsum, "bilinear": con.bilinear, "linalg_cross": con.cross,
+    "tensordot": con.tensordot, "kron": con.kron, "vdot": con.matmul, "cdist": con.cdist,
     "dist": lambda a, b, p=2: torch.linalg.vector_norm(a - b, p),
     "addcmul": lambda x, a, b, *, value=1: x + value * (a * b),
     "addcdiv": lambda x, a, b, *, value=1: x + value * (a / b),
-    "lerp": lambda a, b, weight: a + weight * (b - a), "det": low.det, "linalg_det": low.det, "logdet": low.logdet,
-    "slogdet": low.slogdet, "linalg_slogdet": low.slogdet, "inverse": low.inverse, "linalg_inv": low.inverse,
-    "linalg_solve": low.solve, "linalg_cholesky": lambda a: CHOLESKY(a), "cholesky": lambda a: CHOLESKY(a),
-    "convolution": lambda x, w, b, s, p, d, t, o, g: low._convolution(x, w, b, s, p, d, g, t, o),
-    **{f"conv{n}d": low.conv for n in (1, 2, 3)}, **{f"conv_transpose{n}d": low.conv_transpose for n in (1, 2, 3)},
+    "lerp": lambda a, b, weight: a + weight * (b - a), "det": con.det, "linalg_det": con.det, "logdet": con.logdet,
+    "slogdet": con.slogdet, "linalg_slogdet": con.slogdet, "inverse": con.inverse, "linalg_inv": con.inverse,
+    "linalg_solve": con.solve, "linalg_cholesky": lambda a: CHOLESKY(a), "cholesky": lambda a: CHOLESKY(a),
+    "convolution": lambda x, w, b, s, p, d, t, o, g: con._convolution(x, w, b, s, p, d, g, t, o),
+    **{f"conv{n}d": con.conv for n in (1, 2, 3)}, **{f"conv_transpose{n}d": con.conv_transpose for n in (1, 2, 3)},
     # reductions and layers
     "max": stat.maximum_along, "min": stat.minimum_along, "sort": stat.sort, "topk": stat.topk, "median": stat.median,
     "prod": stat.prod, "cumprod": stat.cumprod, "var": stat.var, "std": stat.std, "var_mean": stat.var_mean,
@@ -111,13 +112,14 @@ OPERATORS: dict[str, Row | Callable[..., Any]] = {
     "dropout": stat.dropout, "glu": stat.glu, "prelu": stat.prelu, "cosine_similarity": stat.cosine_similarity,
     "pairwise_distance": stat.pairwise_distance, "batch_norm": stat.batch_norm, "layer_norm": stat.layer_norm,
     "rms_norm": stat.rms_norm, "group_norm": stat.group_norm, "instance_norm": stat.instance_norm,
-    "scaled_dot_product_attention": stat.attention, "mse_loss": stat.mse_loss, "l1_loss": stat.l1_loss,
-    "smooth_l1_loss": stat.smooth_l1_loss, "huber_loss": stat.huber_loss, "kl_div": stat.kl_div,
-    "binary_cross_entropy": stat.binary_cross_entropy, "nll_loss_nd": stat.nll_loss, "nll_loss": stat.nll_loss,
-    "binary_cross_entropy_with_logits": stat.binary_cross_entropy_with_logits, "cross_entropy_loss": stat.cross_entropy,
+    "scaled_dot_product_attention": stat.attention, "mse_loss": losses.mse_loss, "l1_loss": losses.l1_loss,
+    "smooth_l1_loss": losses.smooth_l1_loss, "huber_loss": losses.huber_loss, "kl_div": losses.kl_div,
+    "binary_cross_entropy": losses.binary_cross_entropy, "nll_loss_nd": losses.nll_loss, "nll_loss": losses.nll_loss,
+    "binary_cross_entropy_with_logits": losses.binary_cross_entropy_with_logits,
+    "cross_entropy_loss": losses.cross_entropy,
     "lstm": recurrent.lstm, "gru": recurrent.gru, "rnn_tanh": recurrent.rnn_tanh, "rnn_relu": recurrent.rnn_relu,
     "lstm_cell": recurrent.lstm_cell, "gru_cell": recurrent.gru_cell, "rnn_tanh_cell": recurrent.rnn_tanh_cell,
-    "rnn_relu_cell": recurrent.rnn_relu_cell, "pad": low.pad, **low.DIRECT,
+    "rnn_relu_cell": recurrent.rnn_relu_cell, "pad": con.pad, **con.DIRECT,
     **{f"max_pool{n}d": stat.max_pool(n) for n in (1, 2, 3)},
     **{f"adaptive_max_pool{n}d": stat.adaptive_max_pool(n) for n in (1, 2, 3)},
 }  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy
@@ -72,6 +72,20 @@ def capture(
         program, _ = export(model, args, kwargs, batch_of_two=False, dynamic=False)
         captured = _read(program, args, kwargs, names, f"the condition {unread[0]} cannot be asserted")
     return captured
+
+
+def copied(captured: Captured) -> Captured:
+    """The same capture with a graph of its own, to rewrite."""
+    graph, to = Graph(), dict[Node, Node]()
+    output = graph.graph_copy(captured.graph, to)
+    graph.output(output)
+    return replace(
+        captured,
+        graph=graph,
+        pinned=frozenset(to[n] for n in captured.pinned if n in to),
+        inputs={path: to[n] for path, n in captured.inputs.items()},
+        constants={path: (to[n], value) for path, (n, value) in captured.constants.items()},
+    )
 
 
 def _check_eval(model: nn.Module) -> None:

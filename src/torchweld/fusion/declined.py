@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from torch.fx import Node
 
 from torchweld.fusion.analyse import Analysis
-from torchweld.fusion.capture import Captured
 from torchweld.fusion.cover import Plan
 from torchweld.fusion.names import module_path
 from torchweld.fusion.report import Declined
 
 
-def declined(captured: Captured, analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tuple[Declined, ...]:
+def declined(analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tuple[Declined, ...]:
     """Refusals at values that the plan makes, and merges that the cost model turned down."""
     found: dict[Declined, None] = {}
     for node, reason in unlifted.items():

@@ -33,6 +33,7 @@ FAILURES = (
     LookupError,
     ArithmeticError,
 )
+_TALKATIVE = ("fx.experimental.symbolic_shapes", "_export.non_strict_utils")
 _LONGEST_FORMULA = 60  # operations in the formula of one size
 
 
@@ -119,13 +120,15 @@ def _of_simple_sizes() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter logs each formula that it cannot solve, at length; what fails in the end is reported in one line."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(f"torch.{name}") for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _of_two(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,12 +20,13 @@ from torchweld.fusion.cost import MACHINES, Costs
 from torchweld.fusion.counts import counts_after, counts_before
 from torchweld.fusion.cover import Plan, as_written, cover
 from torchweld.fusion.declined import declined
-from torchweld.fusion.emit import emit
+from torchweld.fusion.emit import Emitted, emit
 from torchweld.fusion.export import FAILURES
 from torchweld.fusion.fused import Fused, fingerprints_of
 from torchweld.fusion.guards import excludes_one_only
 from torchweld.fusion.lift import constants_of, local_laws
 from torchweld.fusion.report import Report
+from torchweld.fusion.rewrites import rewrite
 from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
 from torchweld.maps import Recipe
 
@@ -61,14 +63,11 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
     with _timed(seconds, "capture"):
         captured = capture(model, args, kwargs, batch_of_two=batch_of_two)
     with _timed(seconds, "plan"):
-        constants = constants_of(captured)
-        laws, unlifted = local_laws(captured, constants)
-        costs = Costs(MACHINES[_device(captured)], captured.hints)
-        analysis = analyse(captured, laws, costs)
-        plan = cover(captured.graph, analysis, costs)
+        rewritten = rewrite(captured)
+        planned = _planned(rewritten.captured)
     notes = list(captured.notes)
     with _timed(seconds, "verify"):
-        proof = _proof(model, captured, analysis, plan, constants, args, kwargs, notes)
+        proof = _proof(model, captured, planned, args, kwargs, notes)
         refused = proof[0][1] is None
         if batch_of_two and (refused or (not _within(proof[0][1]) and any(t.units for t, _ in proof))):
             raise _DependsOnBatch
@@ -78,14 +77,14 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
         conditions = [c for c in captured.conditions if (size := excludes_one_only(c)) is None or size in needed]
         proven = [(t, error) for t, error in proof if error is not None and needed.isdisjoint(t.units)]
     with _timed(seconds, "emit"):
-        emitted = emit(captured, analysis, plan, constants, conditions)
+        emitted = planned.emit(conditions)
     with _timed(seconds, "verify"):
         certificate = certify(emitted.module, proven, _dtype(captured))
     report = Report(
         counts_before(captured),
         counts_after(emitted.module, captured.hints),
-        emitted.welds,
-        declined(captured, analysis, plan, unlifted),
+        (*rewritten.welds, *emitted.welds),
+        declined(planned.analysis, planned.plan, {**rewritten.refused, **planned.unlifted}),
         certificate,
         (*notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
         {stage: round(s, 3) for stage, s in seconds.items()},
@@ -97,19 +96,42 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
     return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs), lifted, fingerprints)
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A captured graph with its analysis and its plan."""
+
+    captured: Captured
+    constants: Mapping[Node, Recipe]
+    analysis: Analysis
+    plan: Plan
+    unlifted: Mapping[Node, str]
+
+    def emit(self, conditions: Iterable[str], *, double: bool = False) -> Emitted:
+        return emit(self.captured, self.analysis, self.plan, self.constants, conditions, double=double)
+
+    def as_written(self) -> _Planned:
+        return replace(self, plan=as_written(self.analysis))
+
+
+def _planned(captured: Captured) -> _Planned:
+    constants = constants_of(captured)
+    laws, unlifted = local_laws(captured, constants)
+    costs = Costs(MACHINES[_device(captured)], captured.hints)
+    analysis = analyse(captured, laws, costs)
+    return _Planned(captured, constants, analysis, cover(captured.graph, analysis, costs), unlifted)
+
+
 def _proof(
     model: nn.Module,
     captured: Captured,
-    analysis: Analysis,
-    plan: Plan,
-    constants: Mapping[Node, Recipe],
+    planned: _Planned,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     notes: list[str],
 ) -> list[tuple[Trial, float | None]]:
     """Trials and the twin's errors: against the model in float64, or its captured graph where it casts by itself."""
     always = [c for c in captured.conditions if excludes_one_only(c) is None]
-    twin = emit(captured, analysis, plan, constants, always, double=True).module
+    twin = planned.emit(always, double=True).module
     rounding = max(torch.finfo(_dtype(captured)).eps, torch.finfo(torch.float32).eps) ** 0.5
     try:
         done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs)
@@ -118,7 +140,7 @@ def _proof(
     except FAILURES:
         casts = True
     if casts:
-        as_captured = emit(captured, analysis, as_written(analysis), constants, (), double=True).module
+        as_captured = _planned(captured).as_written().emit((), double=True).module
         done = trials(model, as_captured, captured, args, kwargs)
         errors = errors_of(twin, done)
         if done[0].native_error > rounding:

@@ -169,7 +169,12 @@ def _folded(e: ast.AST, size: Callable[[Size], Any], call: Callable[..., Any]) -
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
             return call(_UNARY[type(op)], _folded(operand, size, call))
         case ast.Call(func=func, args=given) if ast.unparse(func) in _CALLS:
-            return call(_CALLS[ast.unparse(func)], *(_folded(v, size, call) for v in given))
+            values = [_folded(v, size, call) for v in given]  # a maximum of three is the maximum of two, twice
+            return (
+                _joined(_CALLS[ast.unparse(func)], values, call)
+                if len(values) > 1
+                else call(_CALLS[ast.unparse(func)], *values)
+            )
         case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(o) in _BINARY for o in ops):
             values = [_folded(v, size, call) for v in (left, *rights)]
             parts = [call(_BINARY[type(o)], a, b) for o, a, b in zip(ops, values, values[1:], strict=False)]

@@ -1,17 +1,17 @@
-"""Evaluation: batched, one by one, in processes and on a cluster give equal runs; whatever fails is told or penalised."""
+"""Evaluation: batched, one by one, in processes, on a cluster: equal runs; whatever fails is told or penalised."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from tests.genetic.individuals import BOX, KillsAlways, KillsOnce, OutOfRange, bowl, bowls, raising, undefined
 from torch import Tensor
 
-from tests.genetic.individuals import BOX, KillsAlways, KillsOnce, OutOfRange, bowl, bowls, raising, undefined
 from torchweld.core import InputError
 from torchweld.genetic import (
     Category,
@@ -156,14 +156,15 @@ def test_a_killed_worker_costs_only_a_second_evaluation(tmp_path: Path) -> None:
 
 def test_an_individual_that_always_kills_its_worker_is_told_or_penalised() -> None:
     deadly = OneByOne(KillsAlways(os.getpid()), jobs=2, retries=0)
-    options = Options(population=8, on_failure="penalise")
-    found = ga(BOX, deadly, options=options, terminate=Terminate(generations=0), seed=2)
+    start = torch.tensor([[1.0, 5.0], [2.0, 4.5], [10.0, 5.5]], dtype=torch.float64)
+    limit = Terminate(generations=0)
+    found = ga(BOX, deadly, start=start, options=Options(population=3, on_failure="penalise"), terminate=limit)
     failed = found.solutions[:, 0] > 9
-    assert failed.any()
+    assert failed.sum() == 1
     assert torch.equal(found.population.fitness == -torch.inf, failed)
     assert torch.equal(found.population.fitness[~failed], bowls(found.solutions[~failed]))
     with pytest.raises(EvaluationFailed, match="worker process died each time"):
-        ga(BOX, deadly, options=Options(population=8), terminate=Terminate(generations=0), seed=2)
+        ga(BOX, deadly, start=start[2:].expand(3, 2), options=Options(population=3), terminate=limit)
 
 
 def test_an_interrupt_saves_the_last_generation_and_what_was_finished(tmp_path: Path) -> None:
@@ -190,20 +191,21 @@ def test_an_interrupt_saves_the_last_generation_and_what_was_finished(tmp_path: 
 
 def test_ctrl_c_during_process_evaluation_leaves_a_state(tmp_path: Path) -> None:
     file = tmp_path / "run.safetensors"
-    main = threading.get_ident()
+    main, over = threading.get_ident(), threading.Event()
 
     def press_ctrl_c() -> None:
-        deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        import signal
-
-        signal.pthread_kill(main, signal.SIGINT)
+        while not file.exists() and not over.wait(0.05):
+            pass
+        if not over.is_set():
+            signal.pthread_kill(main, signal.SIGINT)
 
     threading.Thread(target=press_ctrl_c, daemon=True).start()
     endless = Terminate(generations=None, seconds=60)
-    with pytest.raises(Interrupted) as told:
-        ga(BOX, OneByOne(bowl, jobs=2), options=SMALL, terminate=endless, seed=2, save=file)
+    try:
+        with pytest.raises(Interrupted) as told:
+            ga(BOX, OneByOne(bowl, jobs=2), options=SMALL, terminate=endless, seed=2, save=file)
+    finally:
+        over.set()
     assert told.value.state is not None
     assert load_state(file).generation == told.value.state.generation >= 0
     again = Terminate(generations=told.value.state.generation + 2)
@@ -215,3 +217,18 @@ def test_jobs_and_retries_are_checked() -> None:
     for wrong in ({"jobs": 0}, {"retries": -1}):
         with pytest.raises(InputError):
             OneByOne(bowl, **wrong)
+
+
+class Unsendable:
+    """Pickles, but cannot be unpickled."""
+
+    def __call__(self, x: Tensor) -> float:
+        return bowl(x)
+
+    def __reduce__(self) -> tuple:
+        return int, ("not a number",)
+
+
+def test_an_evaluation_that_workers_cannot_load_is_told_at_once() -> None:
+    with pytest.raises(InputError, match="cannot be sent to worker processes"):
+        ga(BOX, OneByOne(Unsendable(), jobs=2), options=SMALL, terminate=SHORT)

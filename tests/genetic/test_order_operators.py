@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -153,7 +155,7 @@ def test_edge_recombination_uses_almost_only_edges_of_its_parents() -> None:
     assert torch.equal(two[:, 0], second[:, 0])
     foreign = 0
     for a, b, child in zip(first.tolist(), second.tolist(), one.tolist(), strict=True):
-        path = {frozenset(edge) for edge in zip(child, child[1:], strict=False)}
+        path = {frozenset(edge) for edge in pairwise(child)}
         foreign += len(path - ring(a) - ring(b))
     # Whitley et al. report 95 to 99% of edges inherited
     assert foreign / (k * (n - 1)) < 0.05
@@ -193,7 +195,7 @@ def test_inversion_and_shift_are_reversed_and_moved_segments() -> None:
         moves = []
         for i in range(n):
             rest = a[:i] + a[i + 1 :]
-            moves += [rest[:j] + [a[i]] + rest[j:] for j in range(n) if j != i]
+            moves += [[*rest[:j], a[i], *rest[j:]] for j in range(n) if j != i]
         assert c in moves
 
 

@@ -325,3 +325,28 @@ def test_a_result_goes_into_json() -> None:
 def test_options_that_make_no_sense_are_refused(wrong: dict) -> None:
     with pytest.raises(InputError):
         ga(BOX, bowl, options=Options(**wrong))
+
+
+@pytest.mark.parametrize("compat", [None, "gaot"])
+@pytest.mark.parametrize("operators", [{}, {"crossovers": [], "mutations": []}])
+def test_what_callbacks_and_evaluations_keep_is_never_written_to(compat: str | None, operators: dict) -> None:
+    handed: list[tuple[Tensor, Tensor]] = []
+    states: list[tuple[State, Tensor]] = []
+
+    def evaluate(x: Tensor) -> Tensor:
+        handed.append((x, x.clone()))
+        return bowl(x)
+
+    options = Options(population=12, compat=compat)
+    kept = [lambda s: states.append((s, s.population.rows.clone()))]
+    start = initialize(12, BOX, bowl)
+    before = start.rows.clone()
+    limit = Terminate(generations=8)
+    ga(BOX, evaluate, start=start, options=options, callbacks=kept, terminate=limit, **operators)
+    ga(BOX, evaluate, options=options, callbacks=kept, terminate=limit, **operators)
+    assert torch.equal(start.rows, before)
+    assert all(torch.equal(x, copy) for x, copy in handed)
+    assert all(torch.equal(state.population.rows, copy) for state, copy in states)
+    first = states[0][0]
+    ga(BOX, evaluate, start=first, options=options, terminate=limit, **operators)
+    assert torch.equal(first.population.rows, states[0][1])

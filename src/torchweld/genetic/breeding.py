@@ -46,8 +46,11 @@ def breed(
     encoding: Encoding,
     setting: Setting,
     score: Callable[[Population, Tensor], Population],
+    out: Tensor | None = None,
 ) -> Brood:
     """The next generation before its evaluation, in an order of its own; `parents` are in random order.
+
+    `out` (N, L), if given, is memory that the rows may be written to.
 
     `score(population, places)` evaluates before an operator reads fitness that an earlier wave has outdated.
     """
@@ -61,7 +64,7 @@ def breed(
             order = torch.randperm(n, generator=setting.generator, device=stale.device)
             population = population[order]
             stale = _marked(n, stale)[order].nonzero().squeeze(1)
-        population, changed = _apply_wave(population, wave, encoding, setting, stale)
+        population, changed = _apply_wave(population, wave, encoding, setting, stale, None if number else out)
         stale = _marked(n, stale, changed).nonzero().squeeze(1) if stale.shape[0] else changed
     return Brood(population, stale)
 
@@ -107,7 +110,12 @@ def _marked(n: int, *places: Tensor) -> Tensor:
 
 
 def _apply_wave(
-    population: Population, wave: list[Task], encoding: Encoding, setting: Setting, stale: Tensor
+    population: Population,
+    wave: list[Task],
+    encoding: Encoding,
+    setting: Setting,
+    stale: Tensor,
+    out: Tensor | None,
 ) -> tuple[Population, Tensor]:
     """The wave's children in place of the first individuals, and the places of those that equal no parent (S,).
 
@@ -135,7 +143,7 @@ def _apply_wave(
             own = rows[position:end]
             children.append(encoding.settle(operator.function(own, setting, **operator.parameters), own, None, draw))
         position = end
-    after = torch.cat([*children, rows[taken:]])
+    after = torch.cat([*children, rows[taken:]], out=out)
     fresh = _differ(after[:taken], rows[:taken])
     if mates:
         crossed = torch.cat(mates)
@@ -164,6 +172,7 @@ def breed_in_turn(
     encoding: Encoding,
     setting: Setting,
     score: Callable[[Population, Tensor], Population],
+    out: Tensor | None = None,
 ) -> Brood:
     """GAOT's order of work: one application after another, individuals picked anew (also twice), evaluated at once."""
     n = parents.fitness.shape[0]

@@ -79,6 +79,11 @@ class OneByOne:
                 outcomes[place] = outcome  # noqa: PERF403 - one at a time, so that an interrupt leaves those that came
         except _worker_losses():
             return False
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"the evaluation cannot be sent to worker processes ({error}): define it in a module that they can "
+                "import, or use jobs=1"
+            ) from error
         return True
 
 
@@ -110,5 +115,7 @@ def _backend_streams() -> bool:
 
 def _worker_losses() -> tuple[type[Exception], ...]:
     """The words of joblib's processes, and of Dask where it is in use, for workers that died."""
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     scheduler = sys.modules.get("distributed.scheduler")
-    return (BrokenProcessPool,) if scheduler is None else (BrokenProcessPool, scheduler.KilledWorker)
+    return (TerminatedWorkerError,) if scheduler is None else (TerminatedWorkerError, scheduler.KilledWorker)

@@ -50,11 +50,11 @@ def polish_best(population: Population, polish: Polish, evaluation: Evaluation) 
     if polished is None:
         polished = torch.zeros(len(population), dtype=torch.bool, device=population.rows.device)
         population = replace(population, polished=polished)
-    candidates = (~polished).nonzero().squeeze(1)
-    candidates = candidates[best_first(population[candidates], min(polish.best, len(candidates)))]
+    candidates = _best_different(population, (~polished).nonzero().squeeze(1), polish.best)
     if not len(candidates):
         return population, 0
     old = population[candidates]
+    copies = (population.rows[:, None] == old.rows).all(2).any(1)
     solutions = encoding.decode(old.rows)
     found = _checked(polish.function(solutions), solutions)
     rows = encoding.encode(found.solutions)
@@ -68,8 +68,19 @@ def polish_best(population: Population, polish: Polish, evaluation: Evaluation) 
     if old.violation is not None:
         better &= old.violation == 0  # a polish that knows no constraints may not be trusted with an infeasible one
     population.put(candidates[better], new[better.nonzero().squeeze(1)])
-    polished[candidates] = True
+    polished |= copies
     return population, found.calls
+
+
+def _best_different(population: Population, places: Tensor, count: int) -> Tensor:
+    """The best `count` of the individuals at `places`, no two of them alike."""
+    chosen: list[int] = []
+    for place in places[best_first(population[places], len(places))].tolist():
+        if not any(torch.equal(population.rows[place], population.rows[other]) for other in chosen):
+            chosen.append(place)
+        if len(chosen) == count:
+            break
+    return torch.tensor(chosen, dtype=torch.long, device=places.device)
 
 
 def _checked(polished: Polished, solutions: Tensor) -> Polished:

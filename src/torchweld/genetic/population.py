@@ -26,10 +26,14 @@ class Population:
 
     def __getitem__(self, places: Tensor) -> Population:
         """The individuals at `places` (K,), copied."""
+        return self.copied(places)
+
+    def copied(self, places: Tensor, out: Tensor | None = None) -> Population:
+        """The individuals at `places` (K,), copied; rows into `out` (K, L) where it is given."""
         # index_select: several times as fast as indexing
         violation, polished = self.violation, self.polished
         return Population(
-            self.rows.index_select(0, places),
+            torch.index_select(self.rows, 0, places, out=out),
             self.fitness.index_select(0, places),
             None if violation is None else violation.index_select(0, places),
             None if polished is None else polished.index_select(0, places),

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ class Plan:
 class Run:
     """The moving parts of `ga`. All randomness comes from one generator, drawn here and in the operators only."""
 
-    population: Population  # of the last whole generation; a step never writes to its tensors
+    population: Population  # of the last whole generation; a step writes to its rows only once it is done with them
     best: int  # its best individual
 
     def __init__(self, plan: Plan, evaluation: Evaluation, seed: int) -> None:
@@ -73,6 +73,8 @@ class Run:
         self.trace: list[list[float]] = []
         self.began = time.monotonic()
         self.without_elite: Population | None = None
+        # rows of generations gone by, written to again: fresh memory costs a page fault every 4 KiB
+        self.memory: tuple[Tensor, Tensor] | None = None
 
     def begin(self, start: State | Population | Tensor | None) -> None:
         """The first population evaluated, or a saved state taken up."""
@@ -81,7 +83,8 @@ class Run:
             if self.generation >= 0:
                 return
             start = None
-        self._finish(self._first_population(start))
+        first = self._first_population(start)
+        self._finish(replace(first, rows=first.rows.clone()))  # an evaluation may keep what it was handed
 
     def _first_population(self, start: Population | Tensor | None) -> Population:
         encoding, size = self.plan.encoding, self.plan.options.population
@@ -109,7 +112,7 @@ class Run:
                 f"this run differs from the saved one in {', '.join(differing)}: {mine[name]} against "
                 f"{state.settings.get(name)}; give the same arguments, or start from state.population"
             )
-        self.population = state.population
+        self.population = replace(state.population, rows=state.population.rows.clone())
         self.best = int(best_first(self.population, 1)) if len(self.population) else -1
         self.generator.set_state(state.generator)
         self.generator_before = state.generator
@@ -141,13 +144,18 @@ class Run:
         chosen = plan.select.function(old, len(old), self.generator, **plan.select.parameters)
         if not getattr(plan.select.function, "in_random_order", False):  # breeding pairs neighbours
             chosen = chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]
-        parents = old[chosen]
+        if self.memory is None:
+            self.memory = torch.empty_like(old.rows), torch.empty_like(old.rows)
+        scratch, spare = self.memory
+        parents = old.copied(chosen, scratch)
         progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
         brood = (breed_in_turn if gaot else breed)(
-            parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored
+            parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored, spare
         )
         population = self._scored(brood.population, brood.stale)
+        first, second, *_ = (rows for rows in (scratch, spare, old.rows) if rows is not population.rows)
+        self.memory = first, second
         if gaot:
             self.without_elite = population[torch.arange(len(population), device=old.rows.device)]
         self._finish(population.put(worst(population)[None], elite))
@@ -198,7 +206,7 @@ class Run:
         encoding = self.plan.encoding
         nobody = Population(encoding.low.new_empty(0, len(encoding.low)), torch.empty(0))
         return State(
-            self.population if self.generation >= 0 else nobody,
+            replace(self.population, rows=self.population.rows.clone()) if self.generation >= 0 else nobody,
             self.generator_before,
             self.generation,
             self.evaluations,

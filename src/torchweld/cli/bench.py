@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from torchweld.cli.output import console, print_json
-from torchweld.cli.quiet import quiet
+from torchweld.cli.quiet import quiet, waiting
 from torchweld.cli.tables import bench_table
 from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
 from torchweld.deploy import ENGINES
@@ -36,9 +36,11 @@ def bench(
     $ torchweld bench net:build --input 1x3x224x224
     """
     model, examples = read_target(target, inputs, weights, trust)
-    with quiet():
+    with quiet(f"welding {target}"):
         fused = fuse(model, examples)
-    result = run_bench(model, examples, engine or tuple(ENGINES), fused=fused, threads=threads, budget_seconds=seconds)
+    with waiting("timing native against fused"):
+        engines = engine or tuple(ENGINES)
+        result = run_bench(model, examples, engines, fused=fused, threads=threads, budget_seconds=seconds)
     if json:
         print_json({"target": target, **result.to_dict()})
         return

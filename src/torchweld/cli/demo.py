@@ -13,6 +13,7 @@ import typer
 
 from torchweld import data
 from torchweld.cli.output import console, plain, print_json
+from torchweld.cli.quiet import quiet, waiting
 from torchweld.cli.tables import bench_table, counts_table, stage_table
 from torchweld.cli.target import JsonOption
 from torchweld.core import CheckFailed, written_whole
@@ -46,7 +47,8 @@ def demo(
     config = digits_demo()
     config = replace(config, seed=seed, epochs=epochs or config.epochs)
 
-    stages = time_stages()
+    with waiting("timing one residual block in three stages"):
+        stages = time_stages()
     say.print(stage_table(stages), "")
 
     say.print(f"[bold]training[/bold] {config.model} on scikit-learn's digits, {config.epochs} epochs")
@@ -56,7 +58,8 @@ def demo(
 
     split = data.load(config.data, seed)
     images = split.test_images[:_BATCH]
-    fused = fuse(run.model, images)
+    with quiet("welding"):
+        fused = fuse(run.model, images)
     accuracy = evaluate(fused.module, split.test_images, split.test_labels)[1]
     certificate = fused.report.certificate
     say.print(counts_table(fused.report))
@@ -65,7 +68,8 @@ def demo(
         f"{certificate.dtype} {certificate.fused_error:.1e} (the original's own {certificate.native_error:.1e})\n"
         f"{accuracy:.1%} of the held-out digits right after welding\n"
     )
-    timed = bench(run.model, images, fused=fused)
+    with waiting("timing native against fused"):
+        timed = bench(run.model, images, fused=fused)
     say.print(bench_table(timed))
 
     content = {
@@ -83,7 +87,8 @@ def demo(
         "benchmark": timed.to_dict(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()},
     }
-    files = _write(out, content, run.model, fused)
+    with quiet("writing"):
+        files = _write(out, content, run.model, fused)
     if json:
         print_json({**content, "files": files})
     else:

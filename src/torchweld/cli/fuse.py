@@ -41,7 +41,7 @@ def fuse(
         if path is not None:
             _check_output(name, path, suffix)
     model, examples = read_target(target, inputs, weights, trust)
-    with quiet():
+    with quiet(f"welding {target}"):
         fused = weld(model, examples)
         if out is not None:
             fused.save(out)

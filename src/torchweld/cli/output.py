@@ -12,9 +12,9 @@ from rich.table import Table
 
 
 def console(quiet: bool = False) -> Console:
-    """A rich console on stdout, 120 columns wide where it is no terminal; `quiet` swallows all."""
+    """A rich console on stdout, at least 100 columns wide: figures may wrap, never be cut. `quiet` swallows all."""
     made = Console(highlight=False, quiet=quiet)
-    return made if made.is_terminal else Console(highlight=False, quiet=quiet, width=120)
+    return Console(highlight=False, quiet=quiet, width=max(100, made.width) if made.is_terminal else 120)
 
 
 def print_json(result: dict[str, Any]) -> None:

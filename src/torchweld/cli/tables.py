@@ -36,15 +36,13 @@ def bench_table(result: BenchResult) -> Table:
 
 
 def stage_table(stages: StageTable) -> Table:
-    """The three stages of fusing one residual block."""
+    """The three stages of fusing one residual block, 80 columns wide at most."""
     load = "" if stages.load_before is None else f", load {stages.load_before:.1f}"
-    title = f"one residual block in three stages  {stages.threads} thread{'s' * (stages.threads > 1)}{load}"
+    title = f"one residual block in three stages  median ms, {stages.threads} thread{'s' * (stages.threads > 1)}{load}"
     rows = []
     for row in stages.rows:
-        s = row.setting
-        name = f"{s.batch}x{s.channels}x{s.image}x{s.image}, {s.kernel}x{s.kernel}"
         times = (f"{ms:.2f}" for ms in (row.native_ms, row.three_ms, row.one_ms))
-        errors = (f"{error:.1e}" for error in (row.native_error, row.three_error, row.one_error))
-        rows.append((name + f", {s.groups} groups" * (s.groups > 1), *times, f"{row.speedup:.2f}x", *errors))
-    head = ("input, kernel", "native ms", "three ms", "one ms", "speed-up", "error native", "three", "one")
+        errors = (f"{error:.1e}" for error in (row.three_error, row.one_error))
+        rows.append((str(row.setting), *times, f"{row.speedup:.2f}x", *errors))
+    head = ("input, kernel", "native", "3 convs", "1 conv", "faster", "error 3", "error 1")
     return table(title, head, rows)

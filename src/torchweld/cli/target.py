@@ -67,12 +67,12 @@ def read_target(target: str, inputs: list[str], weights: Path | None, trust: boo
     if target.endswith(".pt2"):
         if weights is not None:
             raise InputError(f"{target} holds its own weights; leave out --weights")
-        with quiet():
+        with quiet(f"reading {target}"):
             return read_program(target, trust), examples
     model = _build(target)
     model.eval()
     if weights is not None:
-        with quiet():
+        with quiet(f"reading {weights}"):
             load_weights(model, weights)
     return model, examples
 

@@ -31,13 +31,21 @@ from torchweld.training import fastest_threads, limited_threads
 
 @dataclass(frozen=True)
 class StageSetting:
-    """One block and its input: `image` pixels square."""
+    """One block and its input: `image` pixels square.
+
+    >>> str(StageSetting(channels=64, image=56, batch=8))
+    '8x64x56x56, 3x3'
+    """
 
     channels: int
     image: int
     batch: int = 1
     kernel: int = 3
     groups: int = 1
+
+    def __str__(self) -> str:
+        groups = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.batch}x{self.channels}x{self.image}x{self.image}, {self.kernel}x{self.kernel}{groups}"
 
 
 @dataclass(frozen=True)

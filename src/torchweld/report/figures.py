@@ -7,6 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from torchweld.deploy import StageSetting
+
 NATIVE, THREE, WELDED = "#7f8ea3", "#4c8bd6", "#e8702a"
 _HEIGHT = 300
 
@@ -26,7 +28,7 @@ def accuracies(history: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def stage_bars(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Times of the three stages, relative to the native block's, for each setting."""
-    names = [setting_text(row["setting"]) for row in rows]
+    names = [str(StageSetting(**row["setting"])) for row in rows]
     figure = go.Figure()
     for key, label, colour in (
         ("native_ms", "native", NATIVE),
@@ -61,17 +63,6 @@ def latency_bars(timings: Sequence[Mapping[str, Any]]) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(title="median ms", rangemode="tozero")
     return _finished(figure)
-
-
-def setting_text(setting: Mapping[str, Any]) -> str:
-    """One block and its input in a few words.
-
-    >>> setting_text({"channels": 64, "image": 56, "batch": 8, "kernel": 3, "groups": 1})
-    '8x64x56x56, 3x3'
-    """
-    size = "x".join(str(setting[key]) for key in ("batch", "channels", "image", "image"))
-    groups = f", {setting['groups']} groups" if setting["groups"] > 1 else ""
-    return f"{size}, {setting['kernel']}x{setting['kernel']}{groups}"
 
 
 def _curves(history: Sequence[Mapping[str, Any]], keys: tuple[str, str], title: str, log: bool) -> go.Figure:

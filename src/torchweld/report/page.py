@@ -17,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from torchweld.core import written_whole
+from torchweld.deploy import StageSetting
 from torchweld.report import figures
 from torchweld.report.drawing import svg
 from torchweld.report.graph import DrawnGraph, DrawnNode
@@ -39,14 +40,13 @@ def render(content: Mapping[str, Any]) -> str:
         loader=PackageLoader("torchweld.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "threads": _threads}
+    environment.filters |= {"error": _error, "count": _count, "ms": _ms, "threads": _threads, "setting": _setting}
     style, script = (_text(name) for name in ("page.css", "page.js"))
     plots = _figures(content)
     drawings = _drawings(content["graphs"]) if "graphs" in content else {}
     return environment.get_template("page.html").render(
         content=content,
         tiles=_tiles(content),
-        setting_text=figures.setting_text,
         drawings=drawings,
         figures=Markup(_for_script(plots)),
         plotly=Markup(get_plotlyjs() if plots else ""),
@@ -112,6 +112,10 @@ def _text(name: str) -> str:
 def _for_script(data: Any) -> str:
     """JSON that may stand inside a script element, whatever names it holds."""
     return json.dumps(data).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _setting(value: Mapping[str, Any]) -> str:
+    return str(StageSetting(**value))
 
 
 def _threads(count: int) -> str:

@@ -1,0 +1,1 @@
+"""Networks from timm, as their authors wrote them."""

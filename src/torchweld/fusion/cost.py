@@ -73,6 +73,11 @@ class Costs:
             seconds += self._moved(2 * size * width)
         return seconds
 
+    def term(self, t: Term, axis: int, node: Node) -> float:
+        """One map that gives channels, on `axis`, of `node`'s value."""
+        shape = shape_of(node) or ()
+        return self._map(t, self.hints.count((*shape[:axis], *shape[axis + 1 :])), _width(node))
+
     def view(self, leaf: Leaf) -> float:
         """The last view of a leaf."""
         assert leaf.view is not None

@@ -8,23 +8,15 @@ readers of a value turn to cuts that do without it, together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from torch.fx import Graph, Node
 
 from torchweld.fusion.analyse import Analysis, Cut
 from torchweld.fusion.cost import Costs
 from torchweld.fusion.expression import Leaf
+from torchweld.fusion.plan import Plan
 
 PASSES = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """The chosen cut of each affine value that is made, and the total by the cost model, in seconds."""
-
-    chosen: Mapping[Node, Cut]
-    seconds: float
 
 
 def cover(graph: Graph, analysis: Analysis, costs: Costs) -> Plan:

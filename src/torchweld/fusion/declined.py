@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch.fx import Node
 
 from torchweld.fusion.analyse import Analysis
-from torchweld.fusion.cover import Plan
 from torchweld.fusion.names import module_path
+from torchweld.fusion.plan import Plan
 from torchweld.fusion.report import Declined
 
 

@@ -22,10 +22,10 @@ from torchweld.fusion import modules
 from torchweld.fusion.analyse import Analysis, Cut
 from torchweld.fusion.capture import Captured
 from torchweld.fusion.cost import needs_pad
-from torchweld.fusion.cover import Plan
 from torchweld.fusion.expression import Expression, Leaf, Term, ranges
 from torchweld.fusion.guards import guard_nodes
 from torchweld.fusion.names import module_path
+from torchweld.fusion.plan import Join, Plan
 from torchweld.fusion.report import Weld
 from torchweld.fusion.sizes import dtype_of, shape_of
 from torchweld.fusion.store import Store
@@ -75,6 +75,7 @@ class _Emitter:
         self.values: dict[Node, Node] = {}
         self.views: dict[Leaf, Node] = {}
         self.built: dict[object, str] = {}
+        self.joins: dict[Join, Node] = {}
         self.fresh: set[Node] = set()  # values that were just made and may be written over
         self.welds: list[Weld] = []
 
@@ -189,6 +190,8 @@ class _Emitter:
     def _term(self, t: Term, bias: Recipe | None, e: Expression, node: Node) -> Node:
         assert t.map is not None
         assert e.axis is not None
+        if (join := self.plan.joins.get((node, t))) is not None:
+            return self._joined(join, t, e, node)
         map_, source, g = replace(t.map, bias=bias), self._leaf(t.leaf), t.map.geometry
         if map_.is_identity:
             return source
@@ -211,9 +214,26 @@ class _Emitter:
             self.built[key] = self.store.add(self._path_of(map_, node), module, recipes)
             self._weld(self.built[key], e, map_)
         value = self.graph.call_module(self.built[key], (source,))
-        value.meta["size"] = self.captured.hints.count(shape_of(node) or ()) // e.channels * t.rows
+        shape = shape_of(node) or ()
+        value.meta["size"] = self.captured.hints.count((*shape[: e.axis], *shape[e.axis + 1 :])) * t.rows
         self.fresh.add(value)
         return value
+
+    def _joined(self, join: Join, t: Term, e: Expression, node: Node) -> Node:
+        """The slice of a join that is this term; the join itself is computed where its first member is."""
+        if join not in self.joins:
+            maps = [m.term.map for m in join.members if m.term.map is not None]
+            weight = Recipe("join", _stacked, tuple(m.weight for m in maps))
+            bias = None
+            if any(m.bias is not None for m in join.members):
+                rows = [m.bias or Recipe("join", _zeros, (), (m.term.rows,)) for m in join.members]
+                bias = Recipe("join", _stacked, tuple(rows))
+            geometry = replace(maps[0].geometry, out_channels=join.channels)
+            whole = replace(e, channels=join.channels, laws=frozenset([("join", m.node) for m in join.members]))
+            term = Term(t.leaf, ConvMap(geometry, weight))
+            self.joins[join] = self._term(term, bias, whole, node)
+        member = next(m for m in join.members if m.node is node and m.term == t)
+        return self.graph.call_function(aten.slice.Tensor, (self.joins[join], e.axis, member.start, member.stop))
 
     def _scaled(self, source: Node, map_: ConvMap, e: Expression, node: Node) -> Node:
         """A per-channel scale and shift: one broadcast operator, the same in training and evaluation."""
@@ -250,7 +270,7 @@ class _Emitter:
         names = (*map_.weight.parameters(), *(map_.bias.parameters() if map_.bias else ()))
         owners = {n.rpartition(".")[0] or n for n in names}
         steps = {name for name, _ in e.laws}
-        combining = {r.law for r in map_.weight.walk()} & {"compose", "add", "concat", "select", "negate"}
+        combining = {r.law for r in map_.weight.walk()} & {"compose", "add", "concat", "select", "negate", "join"}
         if len(e.laws) > 1 and (len(owners) > 1 or combining):
             self.welds.append(Weld(path, tuple(sorted(owners)), tuple(sorted(steps | combining - {"negate"}))))
 
@@ -333,6 +353,14 @@ def _with_dtype(node: Node, kwargs: Any) -> Any:
 
 def _widened(argument: Argument) -> Argument:
     return torch.float64 if argument in _NARROW else argument
+
+
+def _stacked(*rows: torch.Tensor) -> torch.Tensor:
+    return torch.cat(rows)
+
+
+def _zeros(channels: int) -> torch.Tensor:
+    return torch.zeros(channels, dtype=torch.float64)
 
 
 def _range(values: torch.Tensor, start: int, stop: int) -> torch.Tensor:

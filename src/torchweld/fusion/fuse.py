@@ -18,13 +18,15 @@ from torchweld.fusion.analyse import Analysis, analyse
 from torchweld.fusion.capture import Captured, capture
 from torchweld.fusion.cost import MACHINES, Costs
 from torchweld.fusion.counts import counts_after, counts_before
-from torchweld.fusion.cover import Plan, as_written, cover
+from torchweld.fusion.cover import as_written, cover
 from torchweld.fusion.declined import declined
 from torchweld.fusion.emit import Emitted, emit
 from torchweld.fusion.export import FAILURES
 from torchweld.fusion.fused import Fused, fingerprints_of
 from torchweld.fusion.guards import excludes_one_only
+from torchweld.fusion.join import joined
 from torchweld.fusion.lift import constants_of, local_laws
+from torchweld.fusion.plan import Plan
 from torchweld.fusion.report import Report
 from torchweld.fusion.rewrites import rewrite
 from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
@@ -118,7 +120,8 @@ def _planned(captured: Captured) -> _Planned:
     laws, unlifted = local_laws(captured, constants)
     costs = Costs(MACHINES[_device(captured)], captured.hints)
     analysis = analyse(captured, laws, costs)
-    return _Planned(captured, constants, analysis, cover(captured.graph, analysis, costs), unlifted)
+    plan = joined(cover(captured.graph, analysis, costs), analysis, costs)
+    return _Planned(captured, constants, analysis, plan, unlifted)
 
 
 def _proof(

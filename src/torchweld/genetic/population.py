@@ -39,6 +39,17 @@ class Population:
             None if polished is None else polished.index_select(0, places),
         )
 
+    def only(self, place: int) -> Population:
+        """One individual, as a view."""
+        one = slice(place, place + 1)
+        violation, polished = self.violation, self.polished
+        return Population(
+            self.rows[one],
+            self.fitness[one],
+            None if violation is None else violation[one],
+            None if polished is None else polished[one],
+        )
+
     def put(self, places: Tensor, others: Population, *, rows: bool = True) -> Population:
         """This population with `others` (K) at `places` (K,), written in place where there are tensors to write to.
 

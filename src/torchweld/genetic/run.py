@@ -140,7 +140,6 @@ class Run:
         """From one generation to the next; the best individual of the old one survives in place of the worst."""
         plan, old = self.plan, self.population
         gaot = plan.options.compat == "gaot"
-        elite = old[torch.tensor([self.best], device=old.rows.device)]
         chosen = plan.select.function(old, len(old), self.generator, **plan.select.parameters)
         if not getattr(plan.select.function, "in_random_order", False):  # breeding pairs neighbours
             chosen = chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]
@@ -158,7 +157,7 @@ class Run:
         self.memory = first, second
         if gaot:
             self.without_elite = population[torch.arange(len(population), device=old.rows.device)]
-        self._finish(population.put(worst(population)[None], elite))
+        self._finish(population.put(worst(population)[None], old.only(self.best)))
 
     def _scored(self, population: Population, places: Tensor) -> Population:
         """The population with the individuals at `places` (K,) evaluated, in place."""

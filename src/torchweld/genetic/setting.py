@@ -38,11 +38,10 @@ class Setting:
         """A uniform column for each of `count` rows, and that column's lower or upper bound, both (count, 1)."""
         columns = self.low.shape[0]
         if self.favour_middle:
-            column, side = self.randint(columns, count, 1), self.randint(2, count, 1)
+            end = self.randint(columns, count, 1) + columns * self.randint(2, count, 1)
         else:
-            drawn = self.randint(2 * columns, count, 1)
-            column, side = drawn % columns, drawn // columns
-        return column, torch.cat([self.low, self.high]).take(column + columns * side)
+            end = self.randint(2 * columns, count, 1)
+        return end % columns, torch.cat([self.low, self.high]).take(end)
 
 
 @dataclass(frozen=True)

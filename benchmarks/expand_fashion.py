@@ -33,7 +33,7 @@ from torchweld.core import relative_error, written_whole
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ("none", "rep", "asymmetric", "diverse", "wide(3)")
-TRAIN_IMAGES, BATCH, EPOCHS, SEEDS = 10_000, 100, 6, 3
+TRAIN_IMAGES, BATCH, EPOCHS, SEEDS = 10_000, 100, 5, 3
 PEAK_LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 CALIBRATION_IMAGES = 256
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -108,13 +107,8 @@ def map_of_branch(block: Block, name: str, stop: str | None = None) -> ConvMap:
         if stage_name == stop:
             break
         result = compose(map_of_stage(stage, f"branches.{name}.{stage_name}."), result)
-    return add(zeros_on(block.window), result)
-
-
-def map_of_block(block: Block, names: tuple[str, ...] | None = None) -> ConvMap:
-    """The sum of the named branches (all of them, without names) as one map."""
-    chosen = tuple(block.branches) if names is None else names
-    return reduce(add, (map_of_branch(block, name) for name in chosen), zeros_on(block.window))
+    grid = zeros_on(block.window)
+    return result if result.geometry == grid.geometry else add(grid, result)
 
 
 def numbers(block: Block, map_: ConvMap) -> tuple[Tensor, Tensor]:  # (O, I/g, *k), (O,)
@@ -124,3 +118,14 @@ def numbers(block: Block, map_: ConvMap) -> tuple[Tensor, Tensor]:  # (O, I/g, *
     bias = map_.bias_in(state)
     kernel = map_.weight_in(state).reshape(block.window.weight_shape)
     return kernel, torch.zeros(block.window.out_channels, dtype=torch.float64) if bias is None else bias
+
+
+def summed(block: Block, names: Iterable[str]) -> tuple[Tensor, Tensor]:  # (O, I/g, *k), (O,)
+    """Kernel and bias of the branches' sum in eval mode; since all lie on one grid, they are evaluated in turn."""
+    kernel = torch.zeros(block.window.weight_shape, dtype=torch.float64)
+    bias = torch.zeros(block.window.out_channels, dtype=torch.float64)
+    for name in names:
+        more, shift = numbers(block, map_of_branch(block, name))
+        kernel += more
+        bias += shift
+    return kernel, bias

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchweld.core import InputError
-from torchweld.fusion.expansion.block import MAIN, Absorbed, Block, map_of_block, numbers
+from torchweld.fusion.expansion.block import MAIN, Absorbed, Block, summed
 from torchweld.fusion.expansion.places import put
 from torchweld.fusion.expansion.report import KEPT_AT
 
@@ -49,7 +49,7 @@ def collapse(wide: nn.Module) -> nn.Module:
 
 
 def _restore(model: nn.Module, block: Block) -> None:
-    kernel, bias = numbers(block, map_of_block(block))
+    kernel, bias = summed(block, block.branches)
     like = block.get_parameter(f"branches.{MAIN}.conv.weight")
     form, slot = block.form, block.slot
     if not isinstance(slot, Absorbed):

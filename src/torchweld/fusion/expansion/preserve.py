@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchweld.fusion.expansion.block import MAIN, Block, map_of_block, map_of_branch, numbers
+from torchweld.fusion.expansion.block import MAIN, Block, map_of_branch, numbers, summed
 from torchweld.fusion.expansion.original import Original, exact, statistics
 from torchweld.fusion.expansion.window import Convolution
 
@@ -60,7 +60,7 @@ def preserve(block: Block, original: Original, x: Tensor, strength: float, preci
         gamma = strength * o.gamma.abs() * (var / (var + norm.eps)).sqrt()
         _set(norm, gamma, torch.zeros_like(mean), mean, _running(var, o, norm.eps))
         precision.round(block.branches[name])
-    taken, shift = numbers(block, map_of_block(block, sides))
+    taken, shift = summed(block, sides)
     conv = block.get_submodule(f"branches.{MAIN}.conv")
     target = _rows(o.factor, o.kernel) * o.kernel
     _remain(conv, target - taken, o.factor, o.kernel)
@@ -90,7 +90,7 @@ def preserve_unnormed(
         scale: Any = block.get_submodule(f"branches.{name}.scale")
         scale.weight.data.copy_(share * _norms(kernel) / _not_zero(_norms(side)))
         precision.round(block.branches[name])
-    taken, _ = numbers(block, map_of_block(block, sides))
+    taken, _ = summed(block, sides)
     main: Any = block.get_submodule(f"branches.{MAIN}.conv")
     main.weight.data.copy_(kernel - taken)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.utils.model import reparameterize_model
 from torch import nn
 
 import torchweld as tw
@@ -63,7 +62,7 @@ def run(name: str, rounds: int) -> dict[str, Any]:
     except _FAILURES as error:
         return {"failed": str(error).splitlines()[0]}
     report = fused.report
-    theirs = reparameterize_model(model).eval()
+    theirs = timm.utils.reparameterize_model(model).eval()
     native, ours, other = _times([model, fused.module, theirs], x, rounds)
     return {
         "seconds": time.perf_counter() - start,
@@ -108,7 +107,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# The zoo: every family of timm",
         "",
-        f"`python benchmarks/zoo.py`, torch {torch.__version__}, timm {timm.__version__}, one thread, float32, batch 1; "
+        f"`python benchmarks/zoo.py`, torch {torch.__version__}, timm {timm.__version__}, one thread, float32; "
         "times are ratios of CPU-time medians.",
         "",
         f"{len(done)} of {len(rows)} families welded, each with a float64 error of at most {twin:.1e}. "

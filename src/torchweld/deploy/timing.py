@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 7, 2000
+_PAUSE_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ def interleaved(
 ) -> dict[str, Measured]:
     """Times the contestants in turns, A B A B ..., for about `budget_seconds` in all.
 
-    Whatever slows the machine for a while slows all of them, so their ratios stay true.
+    Whatever slows the machine for a while slows all of them, so their ratios stay true. After each millisecond of work
+    comes a pause as long: on a busy machine a process that has just slept is let run through, while one that never
+    does is stopped within its turns, and always within the same contestant's if their times fit the scheduler's.
 
     >>> sorted(interleaved({"a": lambda: None, "b": lambda: None}, budget_seconds=0.01))
     ['a', 'b']
@@ -38,15 +41,21 @@ def interleaved(
             call()
     times_ms: dict[str, list[float]] = {name: [] for name in contestants}
     deadline = time.perf_counter() + budget_seconds
+    worked = 0.0
     for turn in range(_MOST_ROUNDS):
         if turn >= _LEAST_ROUNDS and time.perf_counter() > deadline:
             break
         for name, call in contestants.items():
+            if worked > _PAUSE_SECONDS:
+                time.sleep(_PAUSE_SECONDS)
+                worked = 0.0
             start = time.perf_counter()
             call()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            times_ms[name].append(1e3 * (time.perf_counter() - start))
+            taken = time.perf_counter() - start
+            worked += taken
+            times_ms[name].append(1e3 * taken)
     return {name: _measured(samples) for name, samples in times_ms.items()}
 
 

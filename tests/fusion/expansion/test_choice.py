@@ -214,6 +214,7 @@ def test_share_takes_the_costliest() -> None:
         ({"block": "rep", "norm": "before"}, 'norm is "branch" or "after"'),
         ({"block": "rep", "calibrate": torch.zeros(2, 5, 8, 8)}, "does not run on the calibration batch"),
         ({"block": "rep", "calibrate": torch.randn(2, 3, 8, 8), "share": 0.0}, "share is a part"),
+        ({"block": "rep", "norm": "after", "strength": 0.0}, "strength is the side branches' share"),
         ({"block": "rep", "calibrate": torch.full((2, 3, 8, 8), torch.nan)}, "not finite on the calibration batch"),
     ],
 )
@@ -257,3 +258,42 @@ def test_several_arguments_and_outputs() -> None:
     wide = tw.expand(model, "diverse", calibrate=(a, b))
     assert isinstance(wide.conv, Block)
     assert relative_error(wide(a, b)["sum"], model(a, b)["sum"]) <= 1e-10
+
+
+def test_a_weight_whose_dtype_is_read_outside_is_declined() -> None:
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(self.one(x.to(self.one.weight.dtype)))
+
+    wide = tw.expand(Casts(), "rep", calibrate=torch.randn(2, 3, 8, 8))
+    assert reasons(wide) == {"one": "its weight is read outside of it, where a block has none"}
+
+
+def test_a_model_that_reads_what_a_block_lacks_is_found_out() -> None:
+    class Reads(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[0](x) if self[0].bias is not None else x
+
+    with pytest.raises(CheckFailed, match="the expanded model does not run"):
+        tw.expand(Reads(nn.Conv2d(3, 3, 3)), "rep", calibrate=torch.randn(2, 3, 8, 8))
+
+
+def test_inputs_without_a_batch_and_batches_without_a_variance() -> None:
+    with pytest.raises(InputError, match="an input without a batch dimension"):
+        tw.expand(nn.Sequential(nn.Conv2d(3, 3, 3)), "rep", calibrate=torch.randn(3, 8, 8))
+    with pytest.raises(InputError, match="one value per channel here"):
+        tw.expand(nn.Sequential(nn.Conv2d(3, 3, 3)), "rep", calibrate=torch.randn(1, 3, 3, 3))
+    unbatched = tw.expand(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)), "diverse", norm="after")
+    assert unbatched(torch.randn(3, 8, 8)).shape == (3, 8, 8)
+
+
+def test_calibration_does_not_depend_on_dropout() -> None:
+    """Statistics are taken with dropout off: the branches' running means do not depend on a mask."""
+    model = lived_in(nn.Sequential(nn.Dropout(0.9), nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))).train()
+    x = batch(4, 3, 8, 8)
+    first, again = (tw.expand(model, "rep", calibrate=x).state_dict() for _ in range(2))
+    assert all(torch.equal(first[k], again[k]) for k in first)

@@ -71,16 +71,15 @@ class _Notes(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func not in _METADATA:
-            inside = self.stack[-1] if self.stack else None
-            for value in pytree.tree_leaves((args, kwargs)):
-                if not isinstance(value, Tensor):
-                    continue
-                if (source := getattr(value, _FROM, None)) is not None:
-                    self.readers.setdefault(source, []).append(inside if func is F.batch_norm else None)
-                owner = self.weights.get(id(value))
-                if owner is not None and owner != inside:
-                    self.elsewhere.add(owner)
+        inside = self.stack[-1] if self.stack else None
+        for value in pytree.tree_leaves((args, kwargs)):
+            if not isinstance(value, Tensor):
+                continue
+            if func not in _METADATA and (source := getattr(value, _FROM, None)) is not None:
+                self.readers.setdefault(source, []).append(inside if func is F.batch_norm else None)
+            owner = self.weights.get(id(value))
+            if owner is not None and owner != inside:
+                self.elsewhere.add(owner)
         return func(*args, **(kwargs or {}))
 
     @contextmanager
@@ -102,13 +101,13 @@ class _Notes(TorchFunctionMode):
             self.stack.append(path)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            self.stack.pop()
             if is_conv:
                 setattr(output, _FROM, path)
                 weight: Any = module.weight
                 if output.ndim != weight.ndim:
                     self.unbatched.add(path)
                 self.work[path] += output.numel() * weight.numel() // weight.shape[0]
+            self.stack.pop()
 
         return enter, leave
 

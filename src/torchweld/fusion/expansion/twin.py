@@ -74,8 +74,13 @@ class Twin:
         for m in made:
             m.put(self.model)
             m.block.eval().register_forward_hook(lambda *_, path=m.site.path: ran.add(path))
-        with torch.no_grad():
-            output = self.model(*self.args)
+        try:
+            with torch.no_grad():
+                output = self.model(*self.args)
+        except FAILURES as failure:
+            raise CheckFailed(
+                f"the expanded model does not run ({_line(failure)}); exclude the convolutions whose attributes it reads"
+            ) from failure
         for m in made:
             m.block._forward_hooks.clear()
             if m.site.path not in ran:
@@ -96,8 +101,11 @@ class Twin:
             return run()
         except FAILURES as error:
             shapes = ", ".join(str(tuple(t.shape)) for t in pytree.tree_leaves(self.args) if isinstance(t, Tensor))
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"the model does not run on the calibration batch {shapes}: {line}") from error
+            raise InputError(f"the model does not run on the calibration batch {shapes}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _bound(dtype: torch.dtype) -> float:

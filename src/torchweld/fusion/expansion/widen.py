@@ -64,6 +64,8 @@ def expand(
     making = Making(block_named(block), _normed(norm), strength, seed)
     if not 0 < share <= 1:
         raise InputError(f"share is a part of the multiplications, above 0 and up to 1, not {share}")
+    if strength <= 0:
+        raise InputError(f"strength is the side branches' share of the output, above 0, not {strength}")
     if calibrate is None and (making.normed or share < 1):
         raise InputError(f"give a calibration batch, calibrate=batch: {_why_needed(making.normed)}")
     chosen = matching(model, _patterns(include), _patterns(exclude))

@@ -6,17 +6,15 @@ to memory stay in order. Weights are computed here, one kernel at a time in floa
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
-from torch.fx.node import Argument, map_aggregate, map_arg
+from torch.fx.node import map_arg
 
 from torchweld.fusion import modules
 from torchweld.fusion.analyse import Analysis, Cut
@@ -27,9 +25,10 @@ from torchweld.fusion.guards import guard_nodes
 from torchweld.fusion.names import module_path
 from torchweld.fusion.plan import Join, Plan
 from torchweld.fusion.report import Weld
-from torchweld.fusion.sizes import dtype_of, shape_of
+from torchweld.fusion.sizes import shape_of
 from torchweld.fusion.store import Store
 from torchweld.fusion.take import take_view
+from torchweld.fusion.widen import freed_of_dtypes, widened
 from torchweld.maps import ConvMap, Recipe
 
 aten = torch.ops.aten
@@ -38,7 +37,6 @@ _IN_PLACE: dict[object, Any] = {  # activations that do not need their input aga
     aten.hardtanh.default: aten.hardtanh_.default,
     aten.leaky_relu.default: aten.leaky_relu_.default,
 }
-_NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -280,7 +278,7 @@ class _Emitter:
         if node.op == "output":
             return self.graph.output(map_arg(node.args[0], self._value))
         if node.op == "get_attr":
-            module = _freed_of_dtypes(self.captured.submodules[str(node.target)], double=self.double)
+            module = freed_of_dtypes(self.captured.submodules[str(node.target)], double=self.double)
             return self.graph.get_attr(self.store.add(str(node.target), module, {}))
         pinned = node in self.captured.pinned
         if not pinned and (stock := modules.stock(node, self.constants)) is not None:
@@ -290,7 +288,7 @@ class _Emitter:
             target = aten.reshape.default  # the same, whatever memory layout the operand has now
         args, kwargs = map_arg(node.args, self._value), map_arg(node.kwargs, self._value)
         if self.double:
-            args, kwargs = map_aggregate(args, _widened), map_aggregate(_with_dtype(node, kwargs), _widened)
+            args, kwargs = widened(node, args, kwargs)
         new = self.graph.create_node(node.op, target, args, kwargs, name=_name_of(target))
         if node in self.analysis.cuts:
             self.fresh.add(new)
@@ -326,33 +324,6 @@ def _name_of(target: Any) -> str | None:
 
 def _equal(value: Any) -> Any:
     return operator.is_ if value is None else operator.eq
-
-
-def _freed_of_dtypes(module: nn.Module, *, double: bool) -> nn.Module:
-    """A region that the exporter keeps apart (autocast, no_grad), without its assertions about dtypes."""
-    if not isinstance(module, GraphModule):
-        return module
-    module = copy.deepcopy(module)
-    for node in list(module.graph.nodes):
-        if node.target is aten._assert_tensor_metadata.default:
-            module.graph.erase_node(node)
-        elif double and node.op == "call_function":
-            node.args = map_aggregate(node.args, _widened)
-            node.kwargs = map_aggregate(_with_dtype(node, node.kwargs), _widened)
-    module.recompile()
-    return module
-
-
-def _with_dtype(node: Node, kwargs: Any) -> Any:
-    """A new tensor's dtype spelled out, where the operator leaves it to the default."""
-    schema = getattr(node.target, "_schema", None)
-    takes_dtype = schema is not None and any(a.name == "dtype" for a in schema.arguments)
-    made_here = takes_dtype and not any(isinstance(s.meta.get("val"), torch.Tensor) for s in node.all_input_nodes)
-    return {**kwargs, "dtype": kwargs.get("dtype") or dtype_of(node)} if made_here else kwargs
-
-
-def _widened(argument: Argument) -> Argument:
-    return torch.float64 if argument in _NARROW else argument
 
 
 def _stacked(*rows: torch.Tensor) -> torch.Tensor:

@@ -350,3 +350,19 @@ def test_what_callbacks_and_evaluations_keep_is_never_written_to(compat: str | N
     first = states[0][0]
     ga(BOX, evaluate, start=first, options=options, terminate=limit, **operators)
     assert torch.equal(first.population.rows, states[0][1])
+
+
+def test_evaluations_may_take_gradients_and_results_are_ordinary_tensors() -> None:
+    def steepness(x: Tensor) -> Tensor:
+        x.requires_grad_()
+        (slope,) = torch.autograd.grad(bowl(x).sum(), x)
+        return -slope.square().sum(1)
+
+    everyone = [apply(simple_crossover, chance=1.0), apply(heuristic_crossover, times=8, tries=2)]
+    for crossovers in (None, everyone):  # one wave, and several with an evaluation between them
+        for compat in (None, "gaot"):
+            options = Options(population=20, compat=compat)
+            limit = Terminate(generations=6)
+            found = ga(BOX, steepness, options=options, crossovers=crossovers, terminate=limit)
+            assert found.best.fitness > -20
+            assert not any(t.is_inference() for t in (found.population.rows, found.population.fitness, found.solutions))

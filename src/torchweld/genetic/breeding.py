@@ -153,7 +153,7 @@ def _apply_wave(
             sources = torch.cat(mate_places)
             if stale.shape[0]:
                 copied &= ~_marked(len(population), stale)[sources]
-            population.put(copied.nonzero().squeeze(1), population[sources[copied]], rows=False)
+            population.take_values(copied.nonzero().squeeze(1), sources[copied])
             fresh[:count] &= ~copied
     return replace(population, rows=after), fresh.nonzero().squeeze(1)
 

@@ -67,6 +67,17 @@ class Population:
             polished[places] = False if others.polished is None else others.polished
         return self if violation is self.violation else replace(self, violation=violation)
 
+    def take_values(self, places: Tensor, sources: Tensor) -> None:
+        """Fitness and all else but the rows at `places` (K,) become those at `sources` (K,), in place."""
+        for values in (self.fitness, self.violation, self.polished):
+            if values is not None:
+                values[places] = values[sources]
+
+    def ordinary(self) -> Population:
+        """This population without tensors that inference mode has made, which nothing outside it may write to."""
+        fields = {name: getattr(self, name) for name in ("rows", "fitness", "violation", "polished")}
+        return Population(**{n: t.clone() if t is not None and t.is_inference() else t for n, t in fields.items()})
+
 
 @dataclass(frozen=True)
 class Evaluated:

@@ -84,7 +84,7 @@ class Run:
                 return
             start = None
         first = self._first_population(start)
-        self._finish(replace(first, rows=first.rows.clone()))  # an evaluation may keep what it was handed
+        self._finish(replace(first, rows=first.rows.detach().clone()))  # an evaluation may keep what it was handed
 
     def _first_population(self, start: Population | Tensor | None) -> Population:
         encoding, size = self.plan.encoding, self.plan.options.population
@@ -149,10 +149,11 @@ class Run:
         parents = old.copied(chosen, scratch)
         progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
-        brood = (breed_in_turn if gaot else breed)(
-            parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored, spare
-        )
-        population = self._scored(brood.population, brood.stale)
+        with torch.inference_mode():  # a fifth faster: a generation is a hundred small operations
+            brood = (breed_in_turn if gaot else breed)(
+                parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored, spare
+            )
+        population = self._scored(brood.population.ordinary(), brood.stale)
         first, second, *_ = (rows for rows in (scratch, spare, old.rows) if rows is not population.rows)
         self.memory = first, second
         if gaot:
@@ -163,8 +164,9 @@ class Run:
         """The population with the individuals at `places` (K,) evaluated, in place."""
         if not len(places):
             return population
-        rows = population.rows.index_select(0, places)
-        scored = self.evaluation(rows)
+        with torch.inference_mode(False):  # an evaluation may take gradients
+            rows = population.rows.index_select(0, places)
+            scored = self.evaluation(rows)
         return population.put(places, scored, rows=scored.rows is not rows)
 
     def _finish(self, population: Population) -> None:

@@ -49,6 +49,7 @@ class Operator:
     """A crossover `(first, second, setting, **parameters) -> (rows, rows)` or mutation `(rows, setting, ...) -> rows`.
 
     Either `times`, how many pairs or individuals a generation, or `chance`, the share of individuals that take part.
+    It runs in torch's inference mode.
     """
 
     function: Callable[..., Any]

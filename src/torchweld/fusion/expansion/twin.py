@@ -79,7 +79,7 @@ class Twin:
                 output = self.model(*self.args)
         except FAILURES as failure:
             raise CheckFailed(
-                f"the expanded model does not run ({_line(failure)}); exclude the convolutions whose attributes it reads"
+                f"the expanded model does not run ({_line(failure)}); exclude the convolutions that it reads from"
             ) from failure
         for m in made:
             m.block._forward_hooks.clear()

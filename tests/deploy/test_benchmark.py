@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from torchweld.core import InputError
-from torchweld.deploy import ENGINES, bench, interleaved
+from torchweld.deploy import ENGINES, Measured, bench, interleaved
+from torchweld.deploy.timing import _measured
 from torchweld.fusion import fuse
 
 
@@ -20,8 +21,14 @@ def test_contestants_take_turns() -> None:
     calls: list[str] = []
     taken = interleaved({name: lambda name=name: calls.append(name) for name in "abc"}, budget_seconds=0, warmups=1)  # type: ignore[misc]
     assert calls == list("abc") * (len(calls) // 3)
-    assert all(m.rounds == len(calls) // 3 - 1 for m in taken.values())
+    assert all(m.rounds + m.disturbed == len(calls) // 3 - 1 for m in taken.values())
     assert all(m.quarter_ms <= m.median_ms <= m.three_quarters_ms for m in taken.values())
+
+
+def test_interrupted_turns_are_left_out_while_enough_others_remain() -> None:
+    quick, stopped = [(1.0, False)] * 9, [(9.0, True)] * 20
+    assert _measured(quick + stopped) == Measured(1.0, 1.0, 1.0, 9, 20)
+    assert _measured(quick[:3] + stopped).median_ms == 9.0
 
 
 def test_the_result_records_what_it_ran_under() -> None:

@@ -10,18 +10,27 @@ from dataclasses import dataclass
 
 import torch
 
+try:
+    import resource
+except ImportError:  # only Unix has it
+    resource = None  # type: ignore[assignment]
+
 _LEAST_ROUNDS, _MOST_ROUNDS = 7, 2000
 _PAUSE_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Milliseconds of one contestant over `rounds` turns: the median and the quartiles."""
+    """Milliseconds of one contestant over `rounds` turns: the median and the quartiles.
+
+    `disturbed` more turns are left out, in which the system took the processor away from this process.
+    """
 
     median_ms: float
     quarter_ms: float
     three_quarters_ms: float
     rounds: int
+    disturbed: int
 
 
 def interleaved(
@@ -29,9 +38,10 @@ def interleaved(
 ) -> dict[str, Measured]:
     """Times the contestants in turns, A B A B ..., for about `budget_seconds` in all.
 
-    Whatever slows the machine for a while slows all of them, so their ratios stay true. After each millisecond of work
-    comes a pause as long: on a busy machine a process that has just slept is let run through, while one that never
-    does is stopped within its turns, and always within the same contestant's if their times fit the scheduler's.
+    Whatever slows the machine for a while slows all of them, so their ratios stay true. Other processes do not: a call
+    longer than the scheduler's slice is stopped in most of its turns, a shorter one in few, which would make the longer
+    look several times as slow. So turns that were interrupted are left out, as long as enough others remain; and after
+    each millisecond of work comes a pause as long, since a process that has just slept is let run through.
 
     >>> sorted(interleaved({"a": lambda: None, "b": lambda: None}, budget_seconds=0.01))
     ['a', 'b']
@@ -39,7 +49,7 @@ def interleaved(
     for _ in range(warmups):
         for call in contestants.values():
             call()
-    times_ms: dict[str, list[float]] = {name: [] for name in contestants}
+    times_ms: dict[str, list[tuple[float, bool]]] = {name: [] for name in contestants}
     deadline = time.perf_counter() + budget_seconds
     worked = 0.0
     for turn in range(_MOST_ROUNDS):
@@ -49,13 +59,13 @@ def interleaved(
             if worked > _PAUSE_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
                 worked = 0.0
-            start = time.perf_counter()
+            before, start = _interruptions(), time.perf_counter()
             call()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             taken = time.perf_counter() - start
             worked += taken
-            times_ms[name].append(1e3 * taken)
+            times_ms[name].append((1e3 * taken, _interruptions() != before))
     return {name: _measured(samples) for name, samples in times_ms.items()}
 
 
@@ -67,6 +77,14 @@ def load_average() -> float | None:
         return None
 
 
-def _measured(samples_ms: list[float]) -> Measured:
-    low, median, high = statistics.quantiles(samples_ms, n=4)
-    return Measured(median, low, high, len(samples_ms))
+def _interruptions() -> int:
+    """How often this process has been stopped for another, where the system counts it."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource is not None else 0
+
+
+def _measured(samples: list[tuple[float, bool]]) -> Measured:
+    """Median and quartiles of (milliseconds, disturbed)."""
+    undisturbed = [taken for taken, disturbed in samples if not disturbed]
+    counted = undisturbed if len(undisturbed) >= _LEAST_ROUNDS else [taken for taken, _ in samples]
+    low, median, high = statistics.quantiles(counted, n=4)
+    return Measured(median, low, high, len(counted), len(samples) - len(counted))

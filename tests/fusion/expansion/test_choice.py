@@ -178,6 +178,12 @@ def test_branches_that_say_nothing_new_are_left_out_with_the_reason() -> None:
     assert second.left_out == ("identity: channels, stride or positions change",)
 
 
+def test_an_even_kernel_that_keeps_its_size_has_the_identity_beside_it() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, (2, 4), padding="same"), nn.Conv2d(4, 4, 2, padding=1))
+    first, second = expansion_report(tw.expand(model, "rep", norm="after")).expanded
+    assert (first.branches, second.branches) == (("main", "identity", "point"), ("main", "point"))
+
+
 def test_wide_takes_a_1x1_convolution() -> None:
     model, x = lived_in(nn.Sequential(nn.Conv2d(4, 6, 1, bias=False), nn.BatchNorm2d(6))).eval(), batch(4, 4, 8, 8)
     wide = tw.expand(model, "wide(3)", calibrate=x)

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "demo": "Train a branched network on real digits, weld it, prove it equal, time it.",
     "fuse": "Weld a model: the same function in fewer operations, with a certificate.",
     "bench": "Time a model against its welded form, in turns in one process.",
+    "models": "List the networks, or show what each layer of one makes of an input.",
     "minimize": "Minimise a test problem or an expression by classical methods, side by side.",
     "trace": "Differentiate an expression in the open: forward and reverse traces.",
 }

@@ -8,12 +8,13 @@ Shapes: B batch, C channels in, H and W the image, K classes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from torchweld.core import InputError
 from torchweld.layers import ResidualBlock
+from torchweld.models.images import check_counts, check_image
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class BranchedNet(nn.Module):
 
     def __init__(self, size: Size, classes: int, channels: int) -> None:
         super().__init__()
+        check_counts(classes=classes, channels=channels)
+        self.channels, self._reduction = channels, math.prod(size.strides)
         stages = []
         for width, depth, stride in zip(size.widths, size.depths, size.strides, strict=True):
             blocks: list[nn.Module] = []
@@ -59,12 +62,10 @@ class BranchedNet(nn.Module):
         self,
         x: Tensor,  # (B, C, H, W)
     ) -> Tensor:  # (B, K)
+        check_image(x, "branched", self.channels, 1, self._reduction if self.training else None)
         return self.head(self.stages(x).mean((2, 3)))
 
 
 def branched(name: str, classes: int, channels: int) -> BranchedNet:
     """The branched network of a size in `SIZES`. Raises `InputError` for less than one class or channel."""
-    for what, count in {"classes": classes, "channels": channels}.items():
-        if count < 1:
-            raise InputError(f"{what}={count} is not positive")
     return BranchedNet(SIZES[name], classes, channels)

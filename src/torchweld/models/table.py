@@ -8,19 +8,38 @@ from collections.abc import Callable
 from torch import nn
 
 from torchweld.core import InputError
+from torchweld.models.alexnet import alexnet
 from torchweld.models.branched import SIZES as BRANCHED
 from torchweld.models.branched import branched
+from torchweld.models.densenet import SIZES as DENSE
+from torchweld.models.densenet import densenet
+from torchweld.models.encoders import NAMES as UNETS
+from torchweld.models.encoders import unet
+from torchweld.models.images import check_counts
+from torchweld.models.lenet import lenet
+from torchweld.models.plain import plain
+from torchweld.models.resnet import SIZES as RESIDUAL
+from torchweld.models.resnet import resnet
+from torchweld.models.vgg import NAMES as VGGS
+from torchweld.models.vgg import vgg
 
 _BUILDERS: dict[str, Callable[[str, int, int], nn.Module]] = {
     **dict.fromkeys(BRANCHED, branched),
+    "lenet_bn": lenet,
+    "plain_cnn": plain,
+    "alexnet": alexnet,
+    **dict.fromkeys(VGGS, vgg),
+    **dict.fromkeys((*RESIDUAL, "resnet18_notes"), resnet),
+    **dict.fromkeys(DENSE, densenet),
+    **dict.fromkeys(UNETS, unet),
 }
 
 
 def names() -> tuple[str, ...]:
     """The names that `create` knows.
 
-    >>> "branched_tiny" in names()
-    True
+    >>> "branched_tiny" in names(), "resnet18" in names()
+    (True, True)
     """
     return tuple(_BUILDERS)
 
@@ -32,7 +51,8 @@ def create(
 ) -> nn.Module:
     """A network with fresh weights, in training mode, for images of `channels` channels.
 
-    Raises `InputError` for a name that is not in `names()`, with the nearest that is.
+    It returns scores (B, classes), a `unet_...` scores for each pixel (B, classes, H, W). Raises `InputError` for a
+    name that is not in `names()`, with the nearest that is, and for counts below 1.
 
     >>> sum(p.numel() for p in create("branched_nano", channels=1).parameters())
     26858
@@ -41,4 +61,5 @@ def create(
         near = difflib.get_close_matches(name, _BUILDERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_BUILDERS)}"
         raise InputError(f"there is no model {name!r}; {hint}")
+    check_counts(classes=classes, channels=channels)
     return _BUILDERS[name](name, classes, channels)

@@ -213,7 +213,9 @@ def test_ctrl_c_during_process_evaluation_leaves_a_state(tmp_path: Path) -> None
     assert resumed.generations == told.value.state.generation + 2
 
 
-def test_jobs_and_retries_are_checked() -> None:
+def test_jobs_retries_and_answers_are_checked() -> None:
+    with pytest.raises(InputError, match="must return a number, not None"):
+        ga(BOX, OneByOne(lambda x: None))
     for wrong in ({"jobs": 0}, {"retries": -1}):
         with pytest.raises(InputError):
             OneByOne(bowl, **wrong)

@@ -81,15 +81,32 @@ def test_a_polish_outside_the_bounds_is_brought_back_and_evaluated_again() -> No
     assert found.evaluations == 16 + 1 + 1
 
 
-def test_an_infeasible_individual_is_not_replaced_by_a_polish() -> None:
+def test_a_polish_into_the_infeasible_is_noticed_and_one_out_of_it_is_kept() -> None:
     def evaluate(x: Tensor) -> Evaluated:
-        return Evaluated(bowl(x), violation=torch.ones(len(x)))
+        return Evaluated(bowl(x), violation=(x[:, 0] - 1.0).clamp(min=0))
 
-    found = ga(
-        BOX, evaluate, options=Options(population=16), terminate=Terminate(generations=3), polish=Polish(Recorded(1.0))
+    start = torch.tensor([[0.0, 5.0], [0.5, 5.0]], dtype=torch.float64)
+    limit, pair = Terminate(generations=0), Options(population=2)
+    left = ga(BOX, evaluate, start=start, options=pair, terminate=limit, polish=Polish(Recorded(1.0), best=2))
+    assert sorted(left.solutions.tolist()) == start.tolist()
+    assert left.best.violation == 0
+    assert left.evaluations == 2 + 2 * 3 + 2  # the start, the polish, its ends
+
+    def inwards(x: Tensor) -> Polished:
+        moved = x.clone()
+        moved[:, 0] = 0.5
+        return Polished(moved, bowl(moved), len(x))
+
+    entered = ga(
+        BOX,
+        evaluate,
+        start=start + torch.tensor([3.0, 0.0]),
+        options=pair,
+        terminate=limit,
+        polish=Polish(inwards, best=1),
     )
-    assert found.best.violation == 1.0
-    assert (found.solutions != CENTRE).any(1).all()
+    assert entered.best.violation == 0
+    assert entered.best.solution[0].item() == 0.5
 
 
 def test_answers_of_the_wrong_shape_and_settings_are_refused() -> None:

@@ -137,7 +137,7 @@ class Evaluation:
             return self._gather(range(len(solutions)), outcomes, solutions)
         except (KeyboardInterrupt, EvaluationFailed):
             done = sorted(i for i, outcome in outcomes.items() if not isinstance(outcome, Failure))
-            done = [i for i in done if not math.isnan(float(self._individual(outcomes[i]).fitness))]
+            done = [i for i in done if math.isfinite(_number(self._individual(outcomes[i]).fitness))]
             if keep is not None and done:
                 keep(done, self._gather(done, outcomes, solutions[done]))
             raise
@@ -164,10 +164,9 @@ class Evaluation:
                 ]
             )
         if any(e.violation is not None for e in each):
-            violation = [0.0 if e.violation is None else float(e.violation) for e in each]
-        return self._checked(
-            self._read(Evaluated([float(e.fitness) for e in each], repaired, violation), solutions), solutions
-        )
+            violation = [0.0 if e.violation is None else _number(e.violation) for e in each]
+        fitness = [_number(e.fitness) for e in each]
+        return self._checked(self._read(Evaluated(fitness, repaired, violation), solutions), solutions)
 
     def _individual(self, outcome: Any) -> Evaluated:
         if isinstance(outcome, Failure):
@@ -175,3 +174,10 @@ class Evaluation:
         if isinstance(outcome, tuple) and len(outcome) == 2:
             return Evaluated(*outcome)
         return outcome if isinstance(outcome, Evaluated) else Evaluated(outcome)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the evaluation of one individual must return a number, not {value!r}") from error

@@ -31,7 +31,7 @@ class Polish:
     """`function` takes solutions (K, n) and returns `Polished`; the `best` of the unpolished every `every` generations.
 
     The start population is polished too. A solution that ends outside the bounds is moved to the nearest bound and
-    evaluated again; one that got worse is thrown away.
+    evaluated again, as every one is where there are constraints; one that got worse is thrown away.
     """
 
     function: Callable[[Tensor], Polished]
@@ -59,14 +59,16 @@ def polish_best(population: Population, polish: Polish, evaluation: Evaluation) 
     found = _checked(polish.function(solutions), solutions)
     rows = encoding.encode(found.solutions)
     inside = torch.minimum(torch.maximum(rows, encoding.low), encoding.high)
-    moved = (inside != rows).any(1)
-    new = Population(inside, found.fitness, None if old.violation is None else torch.zeros_like(found.fitness))
-    if bool(moved.any()):
-        places = moved.nonzero().squeeze(1)
+    new = Population(inside, found.fitness)
+    unsure = (inside != rows).any(1)
+    if old.violation is not None:
+        unsure.fill_(True)  # the polish knows nothing of constraints
+    if bool(unsure.any()):
+        places = unsure.nonzero().squeeze(1)
         new = new.put(places, evaluation(inside[places]))
     better = new.fitness > old.fitness  # False for NaN too
-    if old.violation is not None:
-        better &= old.violation == 0  # a polish that knows no constraints may not be trusted with an infeasible one
+    if old.violation is not None and new.violation is not None:
+        better = torch.where(new.violation == old.violation, better, new.violation < old.violation)
     population.put(candidates[better], new[better.nonzero().squeeze(1)])
     polished |= copies
     return population, found.calls

@@ -44,6 +44,7 @@ class Plan:
         return {
             "bounds": str(genes),
             "encoding": self.encoding.kind,
+            "columns": len(self.encoding.low),
             "population": self.options.population,
             "horizon": horizon,
             "dtype": str(self.options.dtype),
@@ -74,7 +75,7 @@ class Run:
         self.began = time.monotonic()
         self.without_elite: Population | None = None
         # rows of generations gone by, written to again: fresh memory costs a page fault every 4 KiB
-        self.memory: tuple[Tensor, Tensor] | None = None
+        self.free_rows: tuple[Tensor, Tensor] | None = None
 
     def begin(self, start: State | Population | Tensor | None) -> None:
         """The first population evaluated, or a saved state taken up."""
@@ -143,9 +144,9 @@ class Run:
         chosen = plan.select.function(old, len(old), self.generator, **plan.select.parameters)
         if not getattr(plan.select.function, "in_random_order", False):  # breeding pairs neighbours
             chosen = chosen[torch.randperm(len(old), generator=self.generator, device=chosen.device)]
-        if self.memory is None:
-            self.memory = torch.empty_like(old.rows), torch.empty_like(old.rows)
-        scratch, spare = self.memory
+        if self.free_rows is None:
+            self.free_rows = torch.empty_like(old.rows), torch.empty_like(old.rows)
+        scratch, spare = self.free_rows
         parents = old.copied(chosen, scratch)
         progress = min(1.0, (self.generation + 1) / self.horizon)
         setting = Setting(self.generator, plan.encoding.low, plan.encoding.high, progress, favour_middle=gaot)
@@ -154,8 +155,8 @@ class Run:
                 parents, plan.crossovers, plan.mutations, plan.encoding, setting, self._scored, spare
             )
         population = self._scored(brood.population.ordinary(), brood.stale)
-        first, second, *_ = (rows for rows in (scratch, spare, old.rows) if rows is not population.rows)
-        self.memory = first, second
+        free = [rows for rows in (scratch, spare, old.rows) if rows is not population.rows]
+        self.free_rows = free[0], free[1]
         if gaot:
             self.without_elite = population[torch.arange(len(population), device=old.rows.device)]
         self._finish(population.put(worst(population)[None], old.only(self.best)))

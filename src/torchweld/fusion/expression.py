@@ -169,6 +169,17 @@ def chosen(e: Expression, axis: int, rows: range, view: Node, shape: Shape) -> E
     return Expression(tuple(terms), axis, len(rows), bias, e.laws)
 
 
+def reordered(e: Expression, order: tuple[int, ...]) -> Expression:
+    """The channels in another order."""
+    terms = []
+    for t in e.terms:
+        if t.map is None or t.rows != e.channels:
+            raise Refusal("a shuffle of parts that are computed apart")
+        terms.append(replace(t, map=select_rows(t.map, order)))
+    bias = Recipe("select", _gathered, (e.bias,), (order,)) if e.bias else None
+    return replace(e, terms=tuple(terms), bias=bias)
+
+
 def viewed(e: Expression, view: Node, shape: Shape, axis: int | None, *, keeps_shift: bool = True) -> Expression:
     """A view of the expression, whose channels it moves to `axis`."""
     if e.bias is not None and not keeps_shift:
@@ -244,6 +255,10 @@ def _picked(a: ConvMap, rows: range) -> ConvMap:
 
 def _strided(values: Tensor, rows: range) -> Tensor:
     return values[rows.start : rows.stop : rows.step]
+
+
+def _gathered(values: Tensor, order: tuple[int, ...]) -> Tensor:
+    return values[list(order)]
 
 
 def _placed(values: Tensor, row: int, channels: int) -> Tensor:

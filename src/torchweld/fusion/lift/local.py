@@ -128,6 +128,25 @@ class Choose:
 
 
 @dataclass(frozen=True)
+class Gather:
+    """Channels in another order."""
+
+    operand: Node
+    axis: int
+    order: tuple[int, ...]
+    name: str = "select"
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return (self.operand,)
+
+    def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
+        if given[0].axis not in (None, self.axis):
+            raise NoCandidate("a shuffle of another axis")
+        return ex.reordered(ex.along(given[0], self.axis), self.order)
+
+
+@dataclass(frozen=True)
 class View:
     """A view: `axes` gives for each axis that it keeps the axis it becomes."""
 
@@ -163,7 +182,7 @@ class Same:
         return given[0]
 
 
-LocalLaw = Apply | ScaleShift | Sum | Concat | Choose | View | Same
+LocalLaw = Apply | ScaleShift | Sum | Concat | Choose | Gather | View | Same
 
 
 def arguments(node: Node) -> dict[str, object]:

@@ -8,6 +8,7 @@ from torchweld.core import Refusal
 from torchweld.fusion.capture import Captured
 from torchweld.fusion.lift.affine import AFFINE
 from torchweld.fusion.lift.local import LocalLaw, Recipes
+from torchweld.fusion.lift.shuffle import shuffle_of
 from torchweld.fusion.lift.views import VIEWS
 from torchweld.fusion.sizes import dtype_of, shape_of
 
@@ -25,6 +26,8 @@ def local_laws(captured: Captured, constants: Recipes) -> tuple[dict[Node, list[
         found: list[LocalLaw] = []
         if node.target in VIEWS:
             found += VIEWS[node.target](node)
+            if (shuffle := shuffle_of(node, captured.hints)) is not None:
+                found.append(shuffle)
         if node.target in AFFINE:
             try:
                 found += AFFINE[node.target](node, constants)

@@ -58,6 +58,15 @@ def test_totals_are_those_of_the_parts_and_of_the_fusion_report(name: str) -> No
         assert made.flops == fuse(net.eval(), torch.randn(1, 1, 33, 37)).report.before.flops
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_every_name_can_be_walked(name: str) -> None:
+    """Built and run on the meta device: shapes only, however large the network."""
+    with torch.device("meta"):
+        net = models.create(name, classes=7, channels=2)
+    made = models.walk(net, (2, 2, 67, 71), depth=1)
+    assert made.steps[-1].output == ((2, 7, 67, 71) if name.startswith("unet") else (2, 7))
+
+
 def test_published_figures() -> None:
     """Parameters from the papers' networks, multiply-adds from torchvision's documentation (GFLOPs there are these)."""
     for name, parameters, gmacs in (("resnet18", 11_689_512, 1.81), ("densenet121", 7_978_856, 2.83)):

@@ -100,6 +100,8 @@ def walk(model: nn.Module, shape: Sequence[int], depth: int | None = None) -> Wa
     try:
         with torch.no_grad(), counter:
             torch.func.functional_call(model, meta, torch.empty(tuple(shape), dtype=dtype, device="meta"))
+    except InputError:
+        raise
     except (RuntimeError, IndexError, ValueError) as error:
         raise InputError(
             f"an input of {'x'.join(map(str, shape))} does not fit: {str(error).splitlines()[0]}"

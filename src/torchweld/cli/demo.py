@@ -69,7 +69,7 @@ def demo(
         f"{accuracy:.1%} of the held-out digits right after welding\n"
     )
     with waiting("timing native against fused"):
-        timed = bench(run.model, images, fused=fused)
+        timed = bench(run.model, images, fused=fused, budget_seconds=2.0)
     say.print(bench_table(timed))
 
     content = {

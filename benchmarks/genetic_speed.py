@@ -272,7 +272,8 @@ def main() -> None:
     if "gaot" in sections:
         print("# Genetic algorithm: speed beside its peers\n")
         print("`OMP_NUM_THREADS=1 python benchmarks/genetic_speed.py`\n")
-        print(f"{', '.join(versions)}; one thread, float32, {VARIABLES} variables; processor seconds. Not installed: {absent or 'none'}.")
+        print(f"{', '.join(versions)}; one thread, float32, {VARIABLES} variables; processor seconds.")
+        print(f"Not installed: {absent or 'none'}.")
         print('"floor": only the random numbers, one gather, one write and the evaluation, in torch.')
     for mode in [section for section in sections if section != "target"]:
         print(f"\nOperators: {mode} ({load}).\n")

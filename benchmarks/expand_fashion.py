@@ -36,6 +36,7 @@ BLOCKS = ("none", "rep", "asymmetric", "diverse", "wide(3)")
 TRAIN_IMAGES, BATCH, EPOCHS, SEEDS = 10_000, 100, 5, 3
 PEAK_LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 CALIBRATION_IMAGES = 256
+STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}  # 95%, by pairs
 
 
 class Residual(nn.Module):
@@ -168,7 +169,7 @@ def table(rows: list[dict[str, Any]], epochs: int) -> str:
         mine = [r for r in rows if r["network"] == network]
         if not mine:
             continue
-        base = {r["seed"]: r for r in mine if r["block"] == "none"}
+        base, beyond = {r["seed"]: r for r in mine if r["block"] == "none"}, list[str]()
         lines += [
             "",
             f"## {network}: {mine[0]['parameters_thin']:,} parameters when run",
@@ -190,6 +191,9 @@ def table(rows: list[dict[str, Any]], epochs: int) -> str:
                 f"| {of[0]['parameters_trained']:,} | x{statistics.fmean(times) if times else math.nan:.1f} "
                 f"| {max(r['collapse_error'] for r in of):.1e} |"
             )
+            if block != "none" and _beyond_chance(pairs):
+                beyond.append(block)
+        lines += ["", f"Differences to none beyond chance (paired t-test, 95%): {', '.join(beyond) or 'not one'}."]
     return "\n".join([*lines, ""])
 
 
@@ -207,6 +211,13 @@ def _error(values: list[float]) -> str:
         return ""
     error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):+.2f}{error}"
+
+
+def _beyond_chance(values: list[float]) -> bool:
+    if len(values) < 2:
+        return False
+    t = STUDENT_T.get(len(values), 1.96)
+    return abs(statistics.fmean(values)) > t * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def main() -> None:
@@ -231,15 +242,20 @@ def main() -> None:
         options.results.parent.mkdir(parents=True, exist_ok=True)
         with options.results.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        with written_whole(options.results.with_suffix(".md")) as path:
-            path.write_text(table(done, options.epochs))
+        _write(options.results, done, options.epochs)
         left = (time.perf_counter() - started) / count * (len(waiting) - count)
         print(
             f"{count}/{len(waiting)} {network} {block} seed {seed}: {row['test_accuracy']:.2%} "
             f"in {row['train_cpu_seconds']:.0f} s; about {left / 60:.0f} min left",
             flush=True,
         )
+    _write(options.results, done, options.epochs)
     print(table(done, options.epochs))
+
+
+def _write(results: Path, done: list[dict[str, Any]], epochs: int) -> None:
+    with written_whole(results.with_suffix(".md")) as path:
+        path.write_text(table(done, epochs))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ FAILURES = (
     AttributeError,
     LookupError,
     ArithmeticError,
+    InputError,
 )
 _TALKATIVE = ("fx.experimental.symbolic_shapes", "_export.non_strict_utils")
 _LONGEST_FORMULA = 60  # operations in the formula of one size

@@ -129,3 +129,11 @@ def summed(block: Block, names: Iterable[str]) -> tuple[Tensor, Tensor]:  # (O, 
         kernel += more
         bias += shift
     return kernel, bias
+
+
+def put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Registers `new` under every name that `old` has in the model."""
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new

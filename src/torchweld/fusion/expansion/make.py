@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from torchweld.core import Refusal
-from torchweld.fusion.expansion.block import MAIN, Absorbed, Block
+from torchweld.fusion.expansion.block import MAIN, Absorbed, Block, put
 from torchweld.fusion.expansion.blocks import BlockName, sides_of
 from torchweld.fusion.expansion.choose import Site, norm_of
 from torchweld.fusion.expansion.maker import Maker
 from torchweld.fusion.expansion.original import original_of
-from torchweld.fusion.expansion.places import put
 from torchweld.fusion.expansion.preserve import Precision, preserve, preserve_unnormed
 from torchweld.fusion.expansion.twin import Twin
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchweld.core import InputError
-from torchweld.fusion.expansion.block import MAIN, Absorbed, Block, summed
-from torchweld.fusion.expansion.places import put
+from torchweld.fusion.expansion.block import MAIN, Absorbed, Block, put, summed
 from torchweld.fusion.expansion.report import KEPT_AT
 
 

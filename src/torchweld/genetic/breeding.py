@@ -57,7 +57,7 @@ def breed(
     n = parents.fitness.shape[0]
     population = parents
     stale = torch.empty(0, dtype=torch.long, device=parents.fitness.device)
-    for number, wave in enumerate(_waves(_tasks(crossovers, mutations, n, setting), n)):
+    for number, wave in enumerate(waves(crossovers, mutations, n, setting)):
         if stale.shape[0] and any(task.operator.reads_fitness for task in wave):
             population, stale = score(population, stale), stale[:0]
         if number:
@@ -69,7 +69,8 @@ def breed(
     return Brood(population, stale)
 
 
-def _tasks(crossovers: Sequence[Operator], mutations: Sequence[Operator], n: int, setting: Setting) -> list[Task]:
+def waves(crossovers: Sequence[Operator], mutations: Sequence[Operator], n: int, setting: Setting) -> list[list[Task]]:
+    """The operators of one generation of n, crossovers first, in waves that each take an individual at most once."""
     tasks = [Task(op, True, 2 * _count(op, n, setting, pairs=True)) for op in crossovers]
     tasks += [Task(op, False, _count(op, n, setting, pairs=False)) for op in mutations]
     for task in tasks:
@@ -77,7 +78,7 @@ def _tasks(crossovers: Sequence[Operator], mutations: Sequence[Operator], n: int
             raise InputError(
                 f"{task.operator.name} wants {task.individuals} individuals a generation of {n}: lower its times"
             )
-    return [task for task in tasks if task.individuals]
+    return _packed([task for task in tasks if task.individuals], n)
 
 
 def _count(operator: Operator, n: int, setting: Setting, pairs: bool) -> int:
@@ -89,16 +90,16 @@ def _count(operator: Operator, n: int, setting: Setting, pairs: bool) -> int:
     return taking_part // 2 if pairs else taking_part
 
 
-def _waves(tasks: list[Task], n: int) -> list[list[Task]]:
-    waves: list[list[Task]] = []
+def _packed(tasks: list[Task], n: int) -> list[list[Task]]:
+    packed: list[list[Task]] = []
     room = 0
     for task in tasks:
         if task.individuals > room:
-            waves.append([])
+            packed.append([])
             room = n
-        waves[-1].append(task)
+        packed[-1].append(task)
         room -= task.individuals
-    return waves
+    return packed
 
 
 def _marked(n: int, *places: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class FloatRows:
         `before` (M, n) holds the rows as they were, `mates` the other parent's; rows equal in both were mutated.
         """
         columns = self.categories
-        if not len(columns):
+        if self.plain or not len(columns):
             return children
         child, own = children[:, columns], before[:, columns]
         drawn = torch.rand(child.shape, generator=generator, device=child.device, dtype=child.dtype)

@@ -67,12 +67,15 @@ def contours(
 
 
 def _around(results: Sequence[Result]) -> list[tuple[float, float]]:
-    points = torch.cat([r.trajectory.points for r in results])
-    points = points[points.isfinite().all(1)]
-    ends = torch.cat([torch.stack([r.trajectory.points[0], r.x]) for r in results])
+    """A box around the paths; one that diverged must not hide the others, so it counts with its ends alone."""
+    ends = [torch.stack([r.trajectory.points[0], r.x]) for r in results]
+    reach = 20 * (torch.cat(ends).amax(0) - torch.cat(ends).amin(0)).max()
+    shown = []
+    for r, own in zip(results, ends, strict=True):
+        path = r.trajectory.points[r.trajectory.points.isfinite().all(1)]
+        shown.append(path if (path.amax(0) - path.amin(0)).max() <= reach else own)
+    points = torch.cat(shown)
     low, high = points.amin(0), points.amax(0)
-    if ((high - low) > 20 * (ends.amax(0) - ends.amin(0)).max()).any():  # a path that diverged must not hide the others
-        low, high = ends.amin(0), ends.amax(0)
     margin = 0.15 * (high - low).clamp_min(0.2 * float((high - low).max()) + 1e-6)
     return list(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 

@@ -123,40 +123,42 @@ def _apply_wave(
     A child that equals its mate takes the mate's fitness, so it need not be evaluated, unless that is `stale` (places
     changed by an earlier wave).
     """
-    taken = sum(task.individuals for task in wave)
     rows, draw = population.rows, setting.generator
-    places = torch.arange(taken, device=stale.device)
-    children, mates, mate_places = [], [], []
+    halves = [n for task in wave for n in ([task.individuals // 2] * 2 if task.crosses else [task.individuals])]
+    taken = sum(halves)
+    pieces = iter(rows.split([*halves, rows.shape[0] - taken]))
+    children, mates = [], []
     position = 0
     for task in wave:
-        end, half = position + task.individuals, position + task.individuals // 2
-        operator = task.operator
+        operator, own = task.operator, next(pieces)
         if task.crosses:
-            told = setting
+            told, mate, half = setting, next(pieces), task.individuals // 2
             if operator.reads_fitness:
-                told = replace(setting, first_better=better(population, places[position:half], places[half:end]))
-            first, second = rows[position:half], rows[half:end]
-            one, two = operator.function(first, second, told, **operator.parameters)
-            children += [encoding.settle(one, first, second, draw), encoding.settle(two, second, first, draw)]
-            mates += [second, first]
-            mate_places += [places[half:end], places[position:half]]
+                first = torch.arange(position, position + half, device=stale.device)
+                told = replace(setting, first_better=better(population, first, first + half))
+            one, two = operator.function(own, mate, told, **operator.parameters)
+            children += [encoding.settle(one, own, mate, draw), encoding.settle(two, mate, own, draw)]
+            mates += [mate, own]
         else:
-            own = rows[position:end]
             children.append(encoding.settle(operator.function(own, setting, **operator.parameters), own, None, draw))
-        position = end
-    after = torch.cat([*children, rows[taken:]], out=out)
+        position += task.individuals
+    after = torch.cat([*children, next(pieces)], out=out)
     fresh = _differ(after[:taken], rows[:taken])
     if mates:
-        crossed = torch.cat(mates)
-        count = crossed.shape[0]
-        copied = ~_differ(after[:count], crossed)
+        copied = ~_differ(after[: sum(halves[: len(mates)])], torch.cat(mates))
         if bool(copied.any()):
-            sources = torch.cat(mate_places)
+            sources = _swapped(halves[: len(mates)], stale.device)
             if stale.shape[0]:
                 copied &= ~_marked(len(population), stale)[sources]
             population.take_values(copied.nonzero().squeeze(1), sources[copied])
-            fresh[:count] &= ~copied
+            fresh[: len(sources)] &= ~copied
     return replace(population, rows=after), fresh.nonzero().squeeze(1)
+
+
+def _swapped(halves: list[int], device: torch.device) -> Tensor:
+    """The place of each individual's mate, where pairs stand half by half: the second half before the first."""
+    parts = torch.arange(sum(halves), device=device).split(halves)
+    return torch.cat([part for first, second in zip(parts[::2], parts[1::2], strict=True) for part in (second, first)])
 
 
 def _differ(first: Tensor, second: Tensor) -> Tensor:

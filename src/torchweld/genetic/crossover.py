@@ -38,15 +38,21 @@ def heuristic_crossover(first: Tensor, second: Tensor, setting: Setting, *, trie
     best, worse = torch.where(first_better, first, second), torch.where(first_better, second, first)
     step = best - worse
     drawn = setting.rand(tries, best.shape[0], 1)  # all of them, so that what is drawn does not depend on the rows
-    child = best
-    outside = torch.ones_like(first_better)
-    for u in drawn:
-        child = torch.where(outside, torch.addcmul(best, u, step), child)
-        outside = ((child < setting.low) | (child > setting.high)).any(1, keepdim=True)
+    child, outside = _beyond(best, step, drawn[0], setting)
+    for again in range(1, tries):
         if not bool(outside.any()):
             break
+        other, still_outside = _beyond(best, step, drawn[again], setting)
+        child = torch.where(outside, other, child)
+        outside = outside & still_outside
     child = torch.where(outside, worse, child)
     return torch.where(first_better, best, child), torch.where(first_better, child, best)
+
+
+def _beyond(best: Tensor, step: Tensor, drawn: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
+    """`best + drawn step`, and which rows of it leave the bounds (K, 1)."""
+    child = torch.addcmul(best, drawn, step)
+    return child, ((child < setting.low) | (child > setting.high)).any(1, keepdim=True)
 
 
 heuristic_crossover.reads_fitness = True  # type: ignore[attr-defined]

@@ -158,8 +158,8 @@ def test_every_network_of_the_table(name: str) -> None:
     parameters = sum(p.numel() for p in module.parameters())
     if parameters > 15e6:
         pytest.skip("too large for a check in float64; a smaller one of its family is checked")
-    # a deep network in training mode ends in batch statistics of a few numbers, where rounding itself is magnified
-    assert_agrees(module.train(parameters < 1e6), x)
+    # in training mode many networks end in batch statistics of two numbers, where rounding itself is magnified
+    assert_agrees(module.train(name.startswith("branched") and parameters < 1e6), x)
 
 
 def test_running_statistics_are_updated_once_and_derivatives_are_right() -> None:

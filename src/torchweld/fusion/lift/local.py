@@ -22,17 +22,21 @@ class NoCandidate(Refusal):
 
 
 @dataclass(frozen=True)
-class Apply:
-    """One affine map along an axis."""
-
+class _OfOne:
     operand: Node
-    map: ConvMap
-    axis: int
-    name: str
 
     @property
     def operands(self) -> tuple[Node, ...]:
         return (self.operand,)
+
+
+@dataclass(frozen=True)
+class Apply(_OfOne):
+    """One affine map along an axis."""
+
+    map: ConvMap
+    axis: int
+    name: str
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         if given[0].axis not in (None, self.axis):
@@ -41,18 +45,13 @@ class Apply:
 
 
 @dataclass(frozen=True)
-class ScaleShift:
+class ScaleShift(_OfOne):
     """`factors * x + shift`, per channel along an axis, or the same for all channels of any axis (axis None)."""
 
-    operand: Node
     factors: Recipe | None
     shift: Recipe | None
     axis: int | None
     name: str
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return (self.operand,)
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         e = given[0]
@@ -109,17 +108,12 @@ class Concat:
 
 
 @dataclass(frozen=True)
-class Choose:
+class Choose(_OfOne):
     """A range of channels."""
 
-    operand: Node
     axis: int
     rows: range
     name: str = "select"
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return (self.operand,)
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         if given[0].axis not in (None, self.axis):
@@ -128,17 +122,12 @@ class Choose:
 
 
 @dataclass(frozen=True)
-class Gather:
+class Gather(_OfOne):
     """Channels in another order."""
 
-    operand: Node
     axis: int
     order: tuple[int, ...]
     name: str = "select"
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return (self.operand,)
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         if given[0].axis not in (None, self.axis):
@@ -147,17 +136,12 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class View:
+class View(_OfOne):
     """A view: `axes` gives for each axis that it keeps the axis it becomes."""
 
-    operand: Node
     axes: tuple[int | None, ...]
     keeps_shift: bool = True
     name: str = "view"
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return (self.operand,)
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         e = given[0]
@@ -168,15 +152,10 @@ class View:
 
 
 @dataclass(frozen=True)
-class Same:
+class Same(_OfOne):
     """Dropout in eval mode, a copy, a cast to the same dtype: the operand itself."""
 
-    operand: Node
     name: str = "identity"
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return (self.operand,)
 
     def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
         return given[0]

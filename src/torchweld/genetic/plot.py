@@ -66,10 +66,12 @@ def population(
         axes.contourf(x, y, evaluate(grid).view(301, 301).T, levels=24, cmap="Greys", alpha=0.6)
     for place, moment in enumerate(moments):
         label = labels[place] if place < len(labels) else None
-        axes.scatter(moment[:, first], moment[:, second], s=14, color=f"C{place}", label=label, zorder=2 + place)
+        axes.scatter(
+            moment[:, first], moment[:, second], s=14, color=f"C{place}", label=label, zorder=3 + place, clip_on=False
+        )
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=f"variable {first}", ylabel=f"variable {second}")
     if labels:
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(labels), frameon=False)  # covers no point
     _save(figure, target)
 
 

@@ -79,6 +79,25 @@ def test_a_model_that_writes_its_buffer_is_refused_and_left_as_it_was() -> None:
             return self.conv(x)
 
     model = Counting().eval()
-    with pytest.raises(InputError, match="writes its buffer 'seen'"):
+    with pytest.raises(InputError, match="writes its buffer 'seen' each time"):
         fuse(model, torch.randn(1, 2, 3, 3))
     assert model.seen.item() == 0
+
+
+def test_a_model_that_fills_a_cache_once_is_welded_and_its_buffer_put_back() -> None:
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+            self.register_buffer("grid", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.grid.shape[0] != x.shape[3]:
+                self.grid = torch.arange(x.shape[3], dtype=x.dtype, device=x.device)
+            return self.norm(self.conv(x)) * self.grid
+
+    model, x = Cached().eval(), torch.randn(2, 2, 3, 5)
+    fused = fuse(model, x)
+    assert torch.equal(model.grid, torch.zeros(1))
+    assert fused.report.after.norms == 0
+    assert relative_error(fused(x), model(x)) < 1e-5

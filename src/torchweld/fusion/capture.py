@@ -19,6 +19,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
 from torchweld.core import InputError
+from torchweld.fusion.buffers import changed, snapshot
 from torchweld.fusion.export import FAILURES, export, first_line
 from torchweld.fusion.functionalise import functionalise
 from torchweld.fusion.guards import always_holds, can_be_asserted
@@ -97,9 +98,21 @@ def _check_eval(model: nn.Module) -> None:
 
 
 def _check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The model runs on the inputs, and is a function of them: it may fill a cache once, but not keep on writing."""
     try:
         with torch.no_grad():
+            before = snapshot(model)
             model(*args, **kwargs)
+            if changed(before):
+                before = snapshot(model)
+                model(*args, **kwargs)
+                if written := changed(before):
+                    raise InputError(
+                        f"the model writes its buffer {written[0]!r} each time it is run, so its output depends on "
+                        "more than its inputs; take that out of forward before fusing"
+                    )
+    except InputError:
+        raise
     except FAILURES as error:
         shapes = ", ".join(_shown(v) for v in pytree.tree_leaves((args, kwargs)))
         raise InputError(f"the model does not run on the example inputs ({shapes}): {first_line(error)}") from error

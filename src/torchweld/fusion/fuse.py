@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from torchweld.core import CheckFailed, InputError
+from torchweld.core import CheckFailed
 from torchweld.fusion.analyse import Analysis, analyse
+from torchweld.fusion.buffers import buffers_kept
 from torchweld.fusion.capture import Captured, capture
 from torchweld.fusion.cost import MACHINES, Costs
 from torchweld.fusion.counts import counts_after, counts_before
@@ -50,7 +51,7 @@ def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any
     """
     args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     kwargs = dict(example_kwargs or {})
-    with _buffers_kept(model):
+    with buffers_kept(model):
         try:
             return _fuse(model, args, kwargs, batch_of_two=True)
         except _DependsOnBatch:
@@ -167,32 +168,6 @@ def _dtype(captured: Captured) -> torch.dtype:
     floats = [t.dtype for t in captured.state.values() if t.is_floating_point()]
     floats += [n.meta["val"].dtype for n in captured.inputs.values() if n.meta["val"].is_floating_point()]
     return floats[0] if floats else torch.float32
-
-
-@contextmanager
-def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Puts back what the model writes into its buffers when it is run; raises `InputError` if it wrote to one.
-
-    Such a model is no function of its inputs, so there is nothing that a fused one could equal.
-    """
-    before = [
-        (m, name, b, b.detach().clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None
-    ]
-    paths = {id(module): path for path, module in model.named_modules()}
-    written = []
-    try:
-        yield
-    finally:
-        for module, name, buffer, value in before:
-            if module._buffers[name] is not buffer or not torch.equal(buffer.nan_to_num(), value.nan_to_num()):
-                written.append(f"{paths[id(module)]}.{name}".lstrip("."))
-                module._buffers[name] = buffer
-                buffer.data.copy_(value)
-        if written:
-            raise InputError(
-                f"the model writes its buffer {written[0]!r} when it is run, so its output depends on more than its "
-                "inputs; take that out of forward before fusing"
-            )
 
 
 @contextmanager

@@ -99,8 +99,8 @@ def _times(models: list[nn.Module], x: torch.Tensor, rounds: int) -> list[float]
     return [statistics.median(times) for times in taken]
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The results as markdown."""
+def table(rows: dict[str, dict[str, Any]], families: int) -> str:
+    """The results as markdown; `families` is how many there are in all."""
     done = {f: r for f, r in rows.items() if "failed" not in r}
     slower = [f"{r['name']} {r['fused_to_native']:.2f}" for r in done.values() if r["fused_to_native"] > 1.03]
     twin = max((r["twin_error"] for r in done.values()), default=0.0)
@@ -110,7 +110,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         f"`python benchmarks/zoo.py`, torch {torch.__version__}, timm {timm.__version__}, one thread, float32; "
         "times are ratios of CPU-time medians.",
         "",
-        f"{len(done)} of {len(rows)} families welded, each with a float64 error of at most {twin:.1e}. "
+        f"{len(rows)} of {families} families run so far, {len(done)} welded, float64 errors up to {twin:.1e}. "
         f"Slower than 1.03: {', '.join(slower) or 'none'}.",
         "",
         "| family | model | convs/norms | fused | timm's | float64 | float32 (native) | fused/native | fused/timm |",
@@ -153,7 +153,7 @@ def main() -> None:
         said = row.get("failed") or f"{row['before']} -> {row['after']}  x{row['fused_to_native']:.2f}"
         print(f"[{number}/{len(wanted)}] {chosen[family]}: {said}  (load {os.getloadavg()[0]:.1f})", flush=True)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "zoo.md").write_text(table({f: rows[f] for f in chosen if f in rows}))
+    (RESULTS / "zoo.md").write_text(table({f: rows[f] for f in chosen if f in rows}, len(chosen)))
 
 
 if __name__ == "__main__":

@@ -190,7 +190,8 @@ def test_random_operators_stay_random_and_in_order() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x) + torch.rand_like(x[:, :1, 2:, 2:]) * 0
 
-    weld(Noisy(), noise(2, 4, 7, 6), also=[(noise(1, 4, 5, 5),)])
+    fused = weld(Noisy(), noise(2, 4, 7, 6), also=[(noise(1, 4, 5, 5),)])
+    assert sum("rand_like" in str(node.target) for node in fused.module.graph.nodes) == 1
 
 
 def test_the_fused_model_takes_arguments_by_name_as_the_original() -> None:

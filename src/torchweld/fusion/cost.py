@@ -11,6 +11,7 @@ import torch
 from torch.fx import Node
 
 from torchweld.fusion.expression import Expression, Leaf, Term, ranges
+from torchweld.fusion.layout import place_of
 from torchweld.fusion.sizes import Hints, dtype_of, shape_of
 from torchweld.maps import Geometry
 
@@ -27,6 +28,9 @@ _MOVES_DATA = {  # views that copy; the others only change strides
     aten.upsample_bilinear2d.vec,
     aten.contiguous.default,
 }
+
+_SCATTERED = 4.0  # a copy across the order in memory takes this many times a plain one
+_AS_IMAGE = 1.05  # a product over channels as a convolution takes this many times a linear
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Costs:
         for t in e.terms:
             values += 1
             if t.map is not None and not t.map.is_identity:
-                seconds += self._map(t, positions, width)
+                seconds += self._map(t, e.axis, positions, width)
                 biased = biased or not t.map.geometry.pointwise or not t.map.is_identity
         partial = ranges(e) if e.axis is not None else ()
         parts = len(partial or ())
@@ -76,7 +80,7 @@ class Costs:
     def term(self, t: Term, axis: int, node: Node) -> float:
         """One map that gives channels, on `axis`, of `node`'s value."""
         shape = shape_of(node) or ()
-        return self._map(t, self.hints.count((*shape[:axis], *shape[axis + 1 :])), _width(node))
+        return self._map(t, axis, self.hints.count((*shape[:axis], *shape[axis + 1 :])), _width(node))
 
     def view(self, leaf: Leaf) -> float:
         """The last view of a leaf."""
@@ -92,18 +96,24 @@ class Costs:
             return 2.0 * leaf_size * geometry.out_channels // geometry.groups * geometry.taps
         return 2.0 * positions * geometry.out_channels * per
 
-    def _map(self, t: Term, positions: int, width: int) -> float:
+    def _map(self, t: Term, axis: int | None, positions: int, width: int) -> float:
         assert t.map is not None
+        assert axis is not None
         g = t.map.geometry
         read = self.hints.count(t.leaf.shape)
         written = positions * g.out_channels
         if g.pointwise and g.per_channel:
             return self._moved((read + written) * width)
+        place = place_of(t.leaf, axis, g, self.hints)
         weights = g.out_channels * (g.in_channels // g.groups) * g.taps
         compute = self.flops(g, read, positions) / (self.machine.flops_per_second * _efficiency(g))
         memory = (read + written + weights) * width / self.machine.bytes_per_second
-        padding = self._moved(2 * read * width) if needs_pad(g) else 0.0
-        return max(compute, memory) + 2 * self.machine.launch_seconds + padding  # its layouts are set up too
+        apart = self._moved(2 * read * width) if needs_pad(g) else 0.0
+        if place.copied:  # across the order in memory: several times as slow as a plain copy
+            apart += self._moved(2 * _SCATTERED * place.copied * width)
+        if g.pointwise and not place.linear:  # the same product, by a longer way
+            compute, apart = compute * _AS_IMAGE, apart + self.machine.launch_seconds
+        return max(compute, memory) + 2 * self.machine.launch_seconds + apart  # its layouts are set up too
 
     def _moved(self, count: float) -> float:
         return count / self.machine.bytes_per_second + self.machine.launch_seconds

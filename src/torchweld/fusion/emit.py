@@ -1,14 +1,14 @@
 """From a plan to a `torch.fx.GraphModule` of stock modules, named after the modules they came from.
 
 Values are emitted at their place in the original order, so leaves come before what reads them and operators that write
-to memory stay in order. Weights are computed here, one kernel at a time in float64, and stored in the model's dtype.
+to memory stay in order.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,17 +19,15 @@ from torch.fx.node import map_arg
 from torchweld.fusion import modules
 from torchweld.fusion.analyse import Analysis, Cut
 from torchweld.fusion.capture import Captured
-from torchweld.fusion.cost import needs_pad
-from torchweld.fusion.expression import Expression, Leaf, Term, ranges
 from torchweld.fusion.guards import guard_nodes
 from torchweld.fusion.names import module_path
-from torchweld.fusion.plan import Join, Plan
+from torchweld.fusion.plan import Plan
+from torchweld.fusion.realise import Realiser
 from torchweld.fusion.report import Weld
 from torchweld.fusion.sizes import shape_of
 from torchweld.fusion.store import Store
-from torchweld.fusion.take import take_view
 from torchweld.fusion.widen import freed_of_dtypes, widened
-from torchweld.maps import ConvMap, Recipe
+from torchweld.maps import Recipe
 
 aten = torch.ops.aten
 _IN_PLACE: dict[object, Any] = {  # activations that do not need their input again for the gradient
@@ -71,11 +69,8 @@ class _Emitter:
         self.store = Store(captured, double=double)
         self.graph = Graph()
         self.values: dict[Node, Node] = {}
-        self.views: dict[Leaf, Node] = {}
         self.built: dict[object, str] = {}
-        self.joins: dict[Join, Node] = {}
-        self.fresh: set[Node] = set()  # values that were just made and may be written over
-        self.welds: list[Weld] = []
+        self.realiser = Realiser(captured, plan, self.graph, self.store, self._value)
 
     def run(self, conditions: Iterable[str]) -> Emitted:
         unread = self._inputs(conditions)
@@ -83,7 +78,7 @@ class _Emitter:
             if node.target is aten._assert_tensor_metadata.default:
                 continue  # of the dtype at capture; the fused model may be cast
             if node in self.plan.chosen:
-                self.values[node] = self._cut(node, self.plan.chosen[node])
+                self.values[node] = self._chosen(node, self.plan.chosen[node])
             elif not self.analysis.is_affine(node) and node not in self.constants and node.op != "placeholder":
                 self.values[node] = self._operator(node)
             else:
@@ -94,7 +89,7 @@ class _Emitter:
         self._write_over()
         module.delete_all_unused_submodules()
         module.recompile()
-        return Emitted(module, tuple(self.welds), self.store.recipes, tuple(unread))
+        return Emitted(module, tuple(self.realiser.welds), self.store.recipes, tuple(unread))
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -135,142 +130,8 @@ class _Emitter:
             self.built[recipe] = self.store.keep(name, self.store.numbers(recipe, node), recipe, learned=learned)
         return self.graph.get_attr(self.built[recipe])
 
-    def _leaf(self, leaf: Leaf) -> Node:
-        """A leaf with its views taken, each once."""
-        if leaf.source is None:
-            return self._value(leaf.value)
-        if leaf not in self.views:
-            self.views[leaf] = take_view(self.graph, leaf, self._leaf(leaf.source), self._value)
-        return self.views[leaf]
-
-    # -- cuts --------------------------------------------------------------------------------------------------
-
-    def _cut(self, node: Node, cut: Cut) -> Node:
-        e = cut.expression
-        if e is None:
-            return self._operator(node)
-        if e.axis is None:
-            return self._sum([self._leaf(t.leaf) for t in e.terms])
-        values, bias = self._terms([t for t in e.terms if t.rows == e.channels], e.bias, e, node)
-        pieces = []
-        for start, stop in ranges(e) or ():
-            inside = [t for t in e.terms if (t.row, t.row + t.rows) == (start, stop)]
-            share = None if bias is None else Recipe("select", _range, (bias,), (start, stop))
-            piece, left = self._terms(inside, share, e, node)
-            pieces.append(self._sum(piece) if left is None else self._shifted(self._sum(piece), left, e.axis, node))
-        if pieces:
-            values.append(self.graph.call_function(aten.cat.default, (pieces, e.axis)))
-            self.fresh.add(values[-1])
-            bias = None
-        total = self._sum(values)
-        return total if bias is None else self._shifted(total, bias, e.axis, node)
-
-    def _terms(
-        self, terms: list[Term], bias: Recipe | None, e: Expression, node: Node
-    ) -> tuple[list[Node], Recipe | None]:
-        """The terms' values; the first that is more than an identity carries the bias, else it is left over."""
-        values = []
-        for t in terms:
-            assert t.map is not None
-            carries = bias is not None and not t.map.is_identity
-            values.append(self._term(t, bias if carries else None, e, node))
-            bias = None if carries else bias
-        return values, bias
-
-    def _sum(self, values: list[Node]) -> Node:
-        first, *rest = sorted(values, key=lambda v: v not in self.fresh)
-        for value in rest:
-            target = aten.add_.Tensor if first in self.fresh else aten.add.Tensor
-            first = self.graph.call_function(target, (first, value))
-            self.fresh.add(first)
-        return first
-
-    def _term(self, t: Term, bias: Recipe | None, e: Expression, node: Node) -> Node:
-        assert t.map is not None
-        assert e.axis is not None
-        if (join := self.plan.joins.get((node, t))) is not None:
-            return self._joined(join, t, e, node)
-        map_, source, g = replace(t.map, bias=bias), self._leaf(t.leaf), t.map.geometry
-        if map_.is_identity:
-            return source
-        if g.pointwise and g.per_channel:
-            return self._scaled(source, map_, e, node)
-        ndim = len(shape_of(node) or ())
-        linear = g.pointwise and e.axis == ndim - 1
-        g = g if linear else g.lifted(ndim - e.axis - 1)
-        pad_apart = needs_pad(g) and any(near != far for near, far in g.padding)
-        if pad_apart:
-            flat = [p for pair in reversed(g.padding) for p in pair]
-            mode = "constant" if g.padding_mode == "zeros" else g.padding_mode
-            source = self.graph.call_function(aten.pad.default, (source, flat, mode))
-        key = (g, map_.weight, bias, linear, pad_apart)
-        if key not in self.built:
-            weight = self.store.numbers(map_.weight, node)
-            shift = None if bias is None else self.store.numbers(bias, node)
-            module = modules.of_map(g, weight, shift, linear=linear, pad_apart=pad_apart)
-            recipes = {"weight": map_.weight} | ({"bias": bias} if bias is not None else {})
-            self.built[key] = self.store.add(self._path_of(map_, node), module, recipes)
-            self._weld(self.built[key], e, map_)
-        value = self.graph.call_module(self.built[key], (source,))
-        shape = shape_of(node) or ()
-        value.meta["size"] = self.captured.hints.count((*shape[: e.axis], *shape[e.axis + 1 :])) * t.rows
-        self.fresh.add(value)
-        return value
-
-    def _joined(self, join: Join, t: Term, e: Expression, node: Node) -> Node:
-        """The slice of a join that is this term; the join itself is computed where its first member is."""
-        if join not in self.joins:
-            maps = [m.term.map for m in join.members if m.term.map is not None]
-            weight = Recipe("join", _stacked, tuple(m.weight for m in maps))
-            bias = None
-            if any(m.bias is not None for m in join.members):
-                rows = [m.bias or Recipe("join", _zeros, (), (m.term.rows,)) for m in join.members]
-                bias = Recipe("join", _stacked, tuple(rows))
-            geometry = replace(maps[0].geometry, out_channels=join.channels)
-            whole = replace(e, channels=join.channels, laws=frozenset([("join", m.node) for m in join.members]))
-            term = Term(t.leaf, ConvMap(geometry, weight))
-            self.joins[join] = self._term(term, bias, whole, node)
-        member = next(m for m in join.members if m.node is node and m.term == t)
-        return self.graph.call_function(aten.slice.Tensor, (self.joins[join], e.axis, member.start, member.stop))
-
-    def _scaled(self, source: Node, map_: ConvMap, e: Expression, node: Node) -> Node:
-        """A per-channel scale and shift: one broadcast operator, the same in training and evaluation."""
-        assert e.axis is not None
-        path = self._path_of(map_, node)
-        scale = self._stored(f"{path}.scale", map_.weight, e.axis, node)
-        self._weld(path, e, map_)
-        if map_.bias is None:
-            value = self.graph.call_function(aten.mul.Tensor, (source, scale))
-        else:
-            shift = self._stored(f"{path}.shift", map_.bias, e.axis, node)
-            value = self.graph.call_function(aten.addcmul.default, (shift, source, scale))
-        self.fresh.add(value)
-        return value
-
-    def _shifted(self, source: Node, bias: Recipe, axis: int, node: Node) -> Node:
-        shift = self._stored(f"{module_path(node) or node.name}.shift", bias, axis, node)
-        return self.graph.call_function(aten.add.Tensor, (source, shift))
-
-    def _stored(self, wanted: str, recipe: Recipe, axis: int, node: Node) -> Node:
-        """A vector over the channels, shaped to broadcast along the other axes."""
-        shape = (-1,) + (1,) * (len(shape_of(node) or ()) - axis - 1)
-        shaped = Recipe(recipe.law, _reshaped, (recipe,), (shape,))
-        return self.graph.get_attr(self.store.keep(wanted, self.store.numbers(shaped, node), shaped, learned=True))
-
-    def _path_of(self, map_: ConvMap, node: Node) -> str:
-        """The module that the largest of a map's parameters came from."""
-        names = map_.weight.parameters()
-        largest = max(names, key=lambda n: self.captured.state[n].numel(), default="")
-        return largest.rpartition(".")[0] or module_path(node) or node.name
-
-    def _weld(self, path: str, e: Expression, map_: ConvMap) -> None:
-        """Notes what went into an operation, if that was more than one."""
-        names = (*map_.weight.parameters(), *(map_.bias.parameters() if map_.bias else ()))
-        owners = {n.rpartition(".")[0] or n for n in names}
-        steps = {name for name, _ in e.laws}
-        combining = {r.law for r in map_.weight.walk()} & {"compose", "add", "concat", "select", "negate", "join"}
-        if len(e.laws) > 1 and (len(owners) > 1 or combining):
-            self.welds.append(Weld(path, tuple(sorted(owners)), tuple(sorted(steps | combining - {"negate"}))))
+    def _chosen(self, node: Node, cut: Cut) -> Node:
+        return self._operator(node) if cut.expression is None else self.realiser.made(node, cut.expression)
 
     # -- operators as they were --------------------------------------------------------------------------------
 
@@ -291,7 +152,7 @@ class _Emitter:
             args, kwargs = widened(node, args, kwargs)
         new = self.graph.create_node(node.op, target, args, kwargs, name=_name_of(target))
         if node in self.analysis.cuts:
-            self.fresh.add(new)
+            self.realiser.fresh.add(new)
         return new
 
     def _module(self, node: Node, stock: modules.Stock) -> Node:
@@ -305,7 +166,7 @@ class _Emitter:
             self.built[key] = self.store.add(owner or node.name, stock.build(tensors), recipes)
         value = self.graph.call_module(self.built[key], (self._value(stock.source),))
         value.meta["size"] = self.captured.hints.count(shape_of(node) or ())
-        self.fresh.add(value)
+        self.realiser.fresh.add(value)
         return value
 
     def _write_over(self) -> None:
@@ -313,7 +174,7 @@ class _Emitter:
         for node in self.graph.nodes:
             if node.op == "call_function" and node.target in _IN_PLACE:
                 source = node.args[0]
-                if source in self.fresh and len(source.users) == 1:
+                if source in self.realiser.fresh and len(source.users) == 1:
                     node.target = _IN_PLACE[node.target]
 
 
@@ -324,19 +185,3 @@ def _name_of(target: Any) -> str | None:
 
 def _equal(value: Any) -> Any:
     return operator.is_ if value is None else operator.eq
-
-
-def _stacked(*rows: torch.Tensor) -> torch.Tensor:
-    return torch.cat(rows)
-
-
-def _zeros(channels: int) -> torch.Tensor:
-    return torch.zeros(channels, dtype=torch.float64)
-
-
-def _range(values: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    return values[start:stop]
-
-
-def _reshaped(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    return values.reshape(shape)

@@ -4,8 +4,8 @@ from torchweld.data.augmentation import Augmentation
 from torchweld.data.batches import Batch, Batches
 from torchweld.data.dataset import Split
 from torchweld.data.digits import digits
-from torchweld.data.problems import Problem
-from torchweld.data.reading import read
+from torchweld.data.problem import Problem
+from torchweld.data.reading import problems, read
 from torchweld.data.scale import Scale
 from torchweld.data.selection import Selection
 from torchweld.data.splits import Dataset, Splits
@@ -23,5 +23,6 @@ __all__ = [
     "Splits",
     "digits",
     "load",
+    "problems",
     "read",
 ]

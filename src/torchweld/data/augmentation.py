@@ -27,7 +27,7 @@ class Augmentation:
     `flip` left to right and `flip_vertical` for half of the samples; `turn` by 0, 90, 180 or 270 degrees (square images
     only); `shift_pixels` moves by whole pixels, at most so many each way; `crop` cuts a window that has a share of the
     image's area drawn from this range and blows it up to the whole (above 1 it shrinks the image); `rotate_degrees`
-    and `shear_degrees` at most so far each way. `border` says what falls free: "repeat" the edge, or "reflect" the image.
+    and `shear_degrees` at most so far each way. `border` fills what falls free: "repeat" the edge, "reflect" the image.
 
     Pixels only: `erase` is the probability that a rectangle of 2 to 33% of the area is filled with the image's own mean
     colour; `brightness`, `contrast` and `saturation` scale by a factor within 1 - v to 1 + v.

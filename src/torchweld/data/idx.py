@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from torchweld.data.problems import Problem
+from torchweld.data.problem import Problem
 from torchweld.data.splits import Dataset
 
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -17,6 +17,7 @@ class Selection:
 
     def __init__(self, base: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> None:
         self.base, self.rows = base, rows
+        self._plain = base.view(np.ndarray)  # a memory map's own indexing costs microseconds
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,10 +41,13 @@ class Selection:
 
     def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) else (key,)
-        taken = self.base[self.rows[first]]
+        taken = self._plain[self.rows[first]]
         if not rest:
             return taken
         return taken[tuple(rest)] if isinstance(first, (int, np.integer)) else taken[(slice(None), *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.asarray(self.base[self.rows], dtype)
+        return np.asarray(self._plain[self.rows], dtype)
+
+    def __reduce__(self) -> Any:
+        return Selection, (self.base, self.rows)

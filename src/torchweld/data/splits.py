@@ -6,7 +6,7 @@ Shapes: N samples, C channels, H and W the image, F columns, T targets, K classe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,9 @@ class Splits:
     scale: Scale
     mask_values: Mapping[int, int] | None = None
     source: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of the training files as they are, height x width
+    modes: Mapping[str, int] = field(default_factory=dict)  # of their pixels, Pillow's names
+    columns: tuple[str, ...] = ()  # of a table, its inputs
 
     @property
     def mean(self) -> tuple[float, ...]:

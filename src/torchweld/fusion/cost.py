@@ -111,7 +111,9 @@ class Costs:
         apart = self._moved(2 * read * width) if needs_pad(g) else 0.0
         if place.copied:  # across the order in memory: several times as slow as a plain copy
             apart += self._moved(2 * _SCATTERED * place.copied * width)
-        if g.pointwise and not place.linear:  # the same product, by a longer way
+        if not g.pointwise:  # the library lays the input out in blocks of its own
+            apart += self._moved(2 * read * width)
+        elif not place.linear:  # the same product, by a longer way
             compute, apart = compute * _AS_IMAGE, apart + self.machine.launch_seconds
         return max(compute, memory) + 2 * self.machine.launch_seconds + apart  # its layouts are set up too
 

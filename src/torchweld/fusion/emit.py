@@ -30,10 +30,15 @@ from torchweld.fusion.widen import freed_of_dtypes, widened
 from torchweld.maps import Recipe
 
 aten = torch.ops.aten
-_IN_PLACE: dict[object, Any] = {  # activations that do not need their input again for the gradient
+_IN_PLACE: dict[object, Any] = {  # activations that take no longer than memory does
     aten.relu.default: aten.relu_.default,
+    aten.relu6.default: aten.relu6_.default,
     aten.hardtanh.default: aten.hardtanh_.default,
     aten.leaky_relu.default: aten.leaky_relu_.default,
+    aten.hardswish.default: aten.hardswish_.default,
+    aten.hardsigmoid.default: aten.hardsigmoid_.default,
+    aten.clamp.default: aten.clamp_.default,
+    aten.clamp_min.default: aten.clamp_min_.default,
 }
 
 

@@ -1,10 +1,12 @@
 """Written-out attention as one operator: `softmax(s Q K^T + M) V = scaled_dot_product_attention(Q, K, V, M, scale=s)`.
 
 Conditions: the softmax runs over the keys; the scores, and the weights after them, are read by nothing else; at most
-one mask is added, after the scale; a mask that fills with -inf is constant and leaves no row without a key (the
-operator gives zeros for such a row, the softmax NaN); Q, K, V have two to four axes. The products may be `matmul`,
-`bmm`, `baddbmm` or `einsum`. Dropout in eval mode and casts to the same dtype lie between without harm.
-Source: the operator is FlashAttention's (Dao et al. 2022) where the machine has it.
+one mask is added, after the scale; a mask that fills with -inf is known and leaves no row without a key (the operator
+gives zeros for such a row, the softmax NaN); Q, K, V have two to four axes and heads of one width. The products may be
+`matmul`, `bmm`, `baddbmm` or `einsum`. Dropout in eval mode and casts to the same dtype lie between without harm.
+Source: the operator is FlashAttention's (Dao et al. 2022) where the machine has it. It is taken only for operands with
+the head innermost in memory and masks of two or four axes, else PyTorch computes the products apart and more slowly
+than by hand; so operands are copied, and masks are given their axes, where they are not so.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch.fx import Graph, Node
 
 from torchweld.core import Refusal
 from torchweld.fusion.lift import arguments
+from torchweld.fusion.rewrites.mask import known_mask
 from torchweld.fusion.sizes import Shape, dtype_of, shape_of
 from torchweld.maps import Recipe, State
 
@@ -82,11 +85,15 @@ def check(found: Match, constants: Mapping[Node, Recipe], state: State) -> Refus
     dtypes = {dtype_of(n) for n, _ in (found.q, found.k, found.v)}
     if len(dtypes) != 1:
         return Refusal("queries, keys and values of different dtypes")
+    widths = {(shape_of(n) or ())[order[-1]] for n, order in (found.q, found.k, found.v)}
+    if len(widths) != 1:
+        return Refusal("queries and values of different widths: the operator would take longer")
     if found.filled:
-        recipe = constants.get(found.mask) if found.mask is not None else None
-        if recipe is None:
+        assert found.mask is not None
+        known = known_mask(found.mask, constants, state)
+        if known is None:
             return Refusal("a fill mask that is not constant may leave a row without a key: NaN here, zeros there")
-        if bool(recipe.evaluate(state).bool().all(-1).any()):
+        if not known.every_row_has_a_key:
             return Refusal("the fill mask leaves a row without a key")
     elif found.mask is not None and dtype_of(found.mask) != dtypes.pop():
         return Refusal("the mask has another dtype than the queries")
@@ -96,13 +103,14 @@ def check(found: Match, constants: Mapping[Node, Recipe], state: State) -> Refus
 def apply(graph: Graph, found: Match) -> Node:
     """Replaces the attention in the graph and returns the new value."""
     with graph.inserting_before(found.result):
-        q, k, v = (_ordered(graph, n, order) for n, order in (found.q, found.k, found.v))
+        q, k, v = (_head_innermost(graph, _ordered(graph, n, order)) for n, order in (found.q, found.k, found.v))
         flat = len(shape_of(found.softmax) or ()) == 3
         if flat:
             q, k, v = (_valued(graph.call_function(aten.unsqueeze.default, (n, 0))) for n in (q, k, v))
         mask = found.mask
         if mask is not None and found.filled:
             mask = _valued(graph.call_function(aten.logical_not.default, (mask,)))
+        mask = _as_the_operator_takes_it(graph, mask)
         attended = graph.call_function(
             aten.scaled_dot_product_attention.default, (q, k, v, mask), {"scale": found.scale}
         )
@@ -113,6 +121,22 @@ def apply(graph: Graph, found: Match) -> Node:
         new = _ordered(graph, new, found.order)
     found.result.replace_all_uses_with(new)
     return new
+
+
+def _head_innermost(graph: Graph, node: Node) -> Node:
+    step = node.meta["val"].stride()[-1]
+    return node if step == 1 else _valued(graph.call_function(aten.contiguous.default, (node,)))
+
+
+def _as_the_operator_takes_it(graph: Graph, mask: Node | None) -> Node | None:
+    """The mask with two or four axes; not a parameter itself, for which the operator falls back."""
+    if mask is None:
+        return None
+    if mask.op == "get_attr":
+        mask = _valued(graph.call_function(aten.alias.default, (mask,)))
+    while _axes(mask) not in (2, 4):
+        mask = _valued(graph.call_function(aten.unsqueeze.default, (mask, 0)))
+    return mask
 
 
 def _reader(softmax: Node) -> tuple[Node, Node] | None:

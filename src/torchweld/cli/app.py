@@ -21,8 +21,11 @@ from torchweld.core import CheckFailed, InputError
 
 VERBS: dict[str, str] = {
     "demo": "Train a branched network on real digits, weld it, prove it equal, time it.",
+    "train": "Train a network on a folder of data; stop and resume exactly.",
     "fuse": "Weld a model: the same function in fewer operations, with a certificate.",
     "bench": "Time a model against its welded form, in turns in one process.",
+    "convert": "Turn a pickled state_dict into safetensors, without running what may hide in it.",
+    "data": "Look at a data set before a network does: classes, sizes, scale, duplicates, and all that is wrong.",
     "models": "List the networks, or show what each layer of one makes of an input.",
     "minimize": "Minimise a test problem or an expression by classical methods, side by side.",
     "trace": "Differentiate an expression in the open: forward and reverse traces.",

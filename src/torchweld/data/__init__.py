@@ -4,25 +4,44 @@ from torchweld.data.augmentation import Augmentation
 from torchweld.data.batches import Batch, Batches
 from torchweld.data.dataset import Split
 from torchweld.data.digits import digits
-from torchweld.data.problem import Problem
+from torchweld.data.footprint import Footprint, footprint
+from torchweld.data.grid import grid, write_grid
+from torchweld.data.inspecting import Duplicate, Inspection, inspect
+from torchweld.data.problem import BadData, Problem
 from torchweld.data.reading import problems, read
 from torchweld.data.scale import Scale
 from torchweld.data.selection import Selection
+from torchweld.data.sizes import deep_size, shallow_size
 from torchweld.data.splits import Dataset, Splits
+from torchweld.data.stream import Once, Stream, Walk, walked
 from torchweld.data.table import load
 
 __all__ = [
     "Augmentation",
+    "BadData",
     "Batch",
     "Batches",
     "Dataset",
+    "Duplicate",
+    "Footprint",
+    "Inspection",
+    "Once",
     "Problem",
     "Scale",
     "Selection",
     "Split",
     "Splits",
+    "Stream",
+    "Walk",
+    "deep_size",
     "digits",
+    "footprint",
+    "grid",
+    "inspect",
     "load",
     "problems",
     "read",
+    "shallow_size",
+    "walked",
+    "write_grid",
 ]

@@ -30,10 +30,18 @@ class Problem:
         return asdict(self)
 
 
+class BadData(InputError):
+    """Data that cannot be used; `problems` has all that is wrong, the message the first few."""
+
+    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
 def refuse(found: Sequence[Problem]) -> None:
-    """Raises an `InputError` that lists the first few and counts the rest, if there are any."""
+    """Raises `BadData`, an `InputError` that lists the first few and counts the rest, if there are any."""
     if not found:
         return
     rest = f" | and {len(found) - _SHOWN} more; torchweld data inspect lists all" if len(found) > _SHOWN else ""
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    raise InputError(f"{count} with the data: " + " | ".join(map(str, found[:_SHOWN])) + rest)
+    raise BadData(f"{count} with the data: " + " | ".join(map(str, found[:_SHOWN])) + rest, found)

@@ -51,7 +51,7 @@ def read(
     cover it, antialiased, and cut to their centre; masks with them, by the nearest pixel. `channels` is 1, 3 or 4; by
     default 3 if any image has colours. Images are decoded once, into memory-mapped files in `cache`.
 
-    Raises `InputError` that lists what is wrong with the data.
+    Raises `BadData`, an `InputError` that lists what is wrong with the data, all of it in `.problems`.
 
     >>> splits = read("digits")
     >>> len(splits.train), len(splits.held_out), splits.train.inputs.dtype

@@ -28,8 +28,8 @@ HISTORY = [
         "learning_rate": 0.1,
         "train_loss": 1 / epoch,
         "train_accuracy": 0.9,
-        "test_loss": 1.1 / epoch,
-        "test_accuracy": 0.9,
+        "held_out_loss": 1.1 / epoch,
+        "held_out_accuracy": 0.9,
         "seconds": 1.0,
     }
     for epoch in (1, 2, 3)

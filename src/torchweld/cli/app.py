@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "convert": "Turn a pickled state_dict into safetensors, without running what may hide in it.",
     "data": "Look at a data set before a network does: classes, sizes, scale, duplicates, and all that is wrong.",
     "models": "List the networks, or show what each layer of one makes of an input.",
+    "compare": "Measure what is said of CNNs, RNNs and Transformers on sequences, with verdicts.",
     "minimize": "Minimise a test problem or an expression by classical methods, side by side.",
     "trace": "Differentiate an expression in the open: forward and reverse traces.",
 }

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from torchweld import data
 from torchweld.cli.output import console, plain, print_json
 from torchweld.cli.quiet import quiet, waiting
 from torchweld.cli.tables import bench_table, counts_table, stage_table
@@ -20,8 +19,7 @@ from torchweld.core import CheckFailed, written_whole
 from torchweld.deploy import bench, save_weights, time_stages
 from torchweld.fusion import fuse
 from torchweld.report import drawn, write_page
-from torchweld.training import Progress, evaluate, train
-from torchweld.training.config import digits_demo
+from torchweld.training import Progress, evaluate, recipe, train
 
 _LEAST_ACCURACY = 0.97
 _BATCH = 64
@@ -44,7 +42,7 @@ def demo(
     """
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a folder that cannot be made costs none
     say = console(quiet=json)
-    config = digits_demo()
+    config = recipe("digits")
     config = replace(config, seed=seed, epochs=epochs or config.epochs)
 
     with waiting("timing one residual block in three stages"):
@@ -52,15 +50,15 @@ def demo(
     say.print(stage_table(stages), "")
 
     say.print(f"[bold]training[/bold] {config.model} on scikit-learn's digits, {config.epochs} epochs")
-    run = train(config, [Progress()])
-    last = run.history[-1]
-    say.print(f"{last.test_accuracy:.1%} of the held-out digits right, after {run.seconds:.1f} s\n")
+    run = train(config, watchers=[Progress()])
+    trained = evaluate(run.model, run.splits.held_out, run.splits).score
+    say.print(f"{trained:.1%} of the held-out digits right, after {run.seconds:.1f} s\n")
 
-    split = data.load(config.data, seed)
-    images = split.test_images[:_BATCH]
+    held_out = run.splits.held_out
+    images = run.splits.scale.normalised(torch.from_numpy(held_out.inputs[:_BATCH]))
     with quiet("welding"):
         fused = fuse(run.model, images)
-    accuracy = evaluate(fused.module, split.test_images, split.test_labels)[1]
+    accuracy = evaluate(fused.module, held_out, run.splits).score
     certificate = fused.report.certificate
     say.print(counts_table(fused.report))
     say.print(
@@ -77,7 +75,7 @@ def demo(
         "subtitle": "A branched residual network, trained on handwritten digits, welded, proven equal, timed.",
         "command": f"torchweld demo --seed {seed} --epochs {config.epochs}",
         "training": run.to_dict(),
-        "fused_test_accuracy": accuracy,
+        "fused_held_out_accuracy": accuracy,
         "stages": stages.to_dict(),
         "fusion": fused.report.to_dict(),
         "graphs": {
@@ -93,7 +91,7 @@ def demo(
         print_json({**content, "files": files})
     else:
         say.print("\n[bold]written[/bold]", *(f"  {file}" for file in files), sep="\n")
-    for form, share in (("", last.test_accuracy), (" after welding", accuracy)):
+    for form, share in (("", trained), (" after welding", accuracy)):
         if share < _LEAST_ACCURACY:
             raise CheckFailed(
                 f"only {share:.1%} of the held-out digits are right{form}; {_LEAST_ACCURACY:.0%} are asked for"

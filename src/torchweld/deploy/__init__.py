@@ -4,7 +4,7 @@ from torchweld.deploy.benchmark import BenchResult, Timing, bench
 from torchweld.deploy.engines import ENGINES
 from torchweld.deploy.stages import STAGE_SETTINGS, StageRow, StageSetting, StageTable, three_stages, time_stages
 from torchweld.deploy.timing import Measured, interleaved
-from torchweld.deploy.weights import load_weights, read_program, save_weights
+from torchweld.deploy.weights import load_weights, read_program, read_state, save_weights
 
 __all__ = [
     "ENGINES",
@@ -19,6 +19,7 @@ __all__ = [
     "interleaved",
     "load_weights",
     "read_program",
+    "read_state",
     "save_weights",
     "three_stages",
     "time_stages",

@@ -31,7 +31,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     fit; then the model is as it was.
     """
     file = Path(path)
-    state = _unwrapped(file, _read(file))
+    state = read_state(file)
     expected = model.state_dict()
     if state.keys() != expected.keys() and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}  # DataParallel's prefix
@@ -50,6 +50,15 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
             raise InputError(f"{file} does not fit the model: {key!r} is {theirs} there and {ours} in the model; "
                              "build the model with the sizes it was trained with")  # fmt: skip
     model.load_state_dict(state)
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The state_dict in a file, whatever model it is of, out of a trainer's checkpoint if need be.
+
+    Raises `InputError` if the file is missing, of no known kind, corrupt, a whole pickled model, or holds none.
+    """
+    file = Path(path)
+    return _unwrapped(file, _read(file))
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:

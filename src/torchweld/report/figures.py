@@ -15,13 +15,13 @@ _HEIGHT = 300
 
 def losses(history: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Mean cross-entropy by epoch, on a logarithmic axis, in training and held out."""
-    return _curves(history, ("train_loss", "test_loss"), "loss (nats, log scale)", log=True)
+    return _curves(history, ("train_loss", "held_out_loss"), "loss (nats, log scale)", log=True)
 
 
 def accuracies(history: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Share of right answers by epoch, in training and held out."""
-    figure = _curves(history, ("train_accuracy", "test_accuracy"), "right answers", log=False)
-    lowest = min((min(r["train_accuracy"], r["test_accuracy"]) for r in history[1:]), default=0.0)
+    figure = _curves(history, ("train_accuracy", "held_out_accuracy"), "right answers", log=False)
+    lowest = min((min(r["train_accuracy"], r["held_out_accuracy"]) for r in history[1:]), default=0.0)
     figure.update_yaxes(tickformat=".0%", range=[max(0.0, lowest - 0.03), 1.005])
     return figure
 

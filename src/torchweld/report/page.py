@@ -87,7 +87,7 @@ def _tiles(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     tiles = []
     if content.get("training"):
         last = content["training"]["history"][-1]
-        tiles.append((f"{last['test_accuracy']:.1%}", "right, held out", f"after {last['epoch']} epochs"))
+        tiles.append((f"{last['held_out_accuracy']:.1%}", "right, held out", f"after {last['epoch']} epochs"))
     if content.get("fusion"):
         before, after = content["fusion"]["before"], content["fusion"]["after"]
         certificate = content["fusion"]["certificate"]

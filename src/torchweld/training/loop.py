@@ -1,108 +1,168 @@
-"""The training loop: top to bottom on one screen; whatever happens around it is a watcher.
-
-Shapes: B batch, C channels, H and W the image, N samples.
-"""
+"""The training loop: top to bottom on one screen; whatever happens around it is a watcher."""
 
 from __future__ import annotations
 
-import copy
 import math
+import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from torchweld import data, models
 from torchweld.core import CheckFailed
-from torchweld.training.augment import shifted, shifts
+from torchweld.data import Splits
+from torchweld.training.build import set_training
 from torchweld.training.config import Config
-from torchweld.training.order import batches
-from torchweld.training.progress import Watcher
-from torchweld.training.records import Record, Run
-from torchweld.training.schedule import learning_rate
-from torchweld.training.threads import fastest_threads, limited_threads
+from torchweld.training.folder import Checkpoints, claim, config_of, newest
+from torchweld.training.machine import device_of
+from torchweld.training.records import Record, Run, StepRecord
+from torchweld.training.score import evaluate, per_sample
+from torchweld.training.session import Session, new_session
+from torchweld.training.signals import asked_to_stop
+from torchweld.training.team import joined
+from torchweld.training.watchers import Watcher
 
 
-def train(config: Config, watchers: Sequence[Watcher] = ()) -> Run:
-    """Trains the model that `config` names on the data that it names, from fresh weights drawn by its seed.
+def train(
+    config: Config,
+    folder: str | os.PathLike[str] | None = None,
+    watchers: Sequence[Watcher] = (),
+    splits: Splits | None = None,
+) -> Run:
+    """Trains the network that `config` names on the data that it names, from fresh weights drawn by its seed.
 
-    The same config gives the same weights, bit for bit, with the same number of threads on the same machine.
-    Raises `InputError` for names it does not know, `CheckFailed` if the loss leaves the finite numbers.
+    `folder` receives checkpoints and records; without one nothing is written. `splits`, if given, are the data, already
+    read. The same config gives the same weights, bit for bit, with the same threads, dtype and layout on the same
+    machine; so does a run that was killed and resumed. Raises `InputError` for what does not exist or does not fit,
+    and if the folder holds a run already; `CheckFailed` if the loss leaves the finite numbers.
     """
-    split = data.load(config.data, config.seed)
-    images, labels = split.train_images, split.train_labels
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = models.create(config.model, len(split.classes), images.shape[1])
-    threads = config.threads or _fastest(model, images[: config.batch_size], labels[: config.batch_size])
-    decayed = [p for p in model.parameters() if p.ndim > 1]  # neither biases nor norms are held near zero
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True)
-    history: list[Record] = []
-    started = time.perf_counter()
-    try:
+    with joined(device_of(config)) as team:
+        place = None if folder is None else claim(Path(folder), team)
+        return _run(new_session(config, team, place, splits), watchers)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    watchers: Sequence[Watcher] = (),
+    splits: Splits | None = None,
+) -> Run:
+    """Goes on with the run in `folder` from its newest checkpoint that verifies, as if it had never stopped.
+
+    Raises `InputError` if there is no run, or none of its checkpoints verifies.
+    """
+    place = Path(folder)
+    config = config_of(place)
+    with joined(device_of(config)) as team:
+        found = team.agreed(newest(place, team))
+        session = new_session(config, team, place, splits)
+        if found is not None:
+            session.restore(found.state, str(found.path))
+        return _run(session, watchers)
+
+
+def _run(session: Session, watchers: Sequence[Watcher]) -> Run:
+    """Epochs until the last, or until patience or a signal ends them; then the chosen epoch's scores on the test."""
+    config, team = session.config, session.team
+    kept = [Checkpoints(session)] if session.folder is not None else []
+    told = [*watchers, *kept] if team.leads else []
+    with session.machine.environment(), asked_to_stop() as stop:
+        try:
+            for watcher in told:
+                watcher.begin(session)
+            while session.epoch < config.epochs and session.stopped is None:
+                record = _epoch(session, told, stop)
+                if record is not None:
+                    for watcher in told:
+                        watcher.epoch_done(session, record)
+                session.check_patience()
+        finally:
+            for watcher in told:
+                watcher.end(session)
+        if session.stopped == "interrupted":
+            raise KeyboardInterrupt
+        session.take_best()
+        test = session.splits.test
+        scores = evaluate(session.judged, test, session.splits, team=team) if test is not None else None
+        run = session.finished(scores)
+        for keeper in kept if team.leads else ():
+            keeper.finished(run)
+        return run
+
+
+def _epoch(session: Session, watchers: Sequence[Watcher], stop: Sequence[bool]) -> Record | None:
+    """The rest of an epoch, and what it came to; None if it was interrupted."""
+    config, machine, model = session.config, session.machine, session.wrapped
+    set_training(model)
+    began = mark = time.perf_counter()
+    waited, seen, steps = 0.0, 0, session.batches.steps
+    rate = session.rate(session.epoch + max(session.step - 1, 0) / steps)
+    before = session.seconds
+    for batch in session.batches.epoch(session.epoch, session.step):
+        waiting = time.perf_counter() - mark
+        rate = session.rate(session.epoch + session.step / steps)
+        for group in session.optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        session.seed_step()
+        inputs, targets = batch.inputs.to(machine.device), batch.targets.to(machine.device)
+        step_loss, parts = 0.0, min(config.accumulate, len(inputs))
+        for i, (x, y) in enumerate(zip(inputs.chunk(parts), targets.chunk(parts), strict=True)):
+            with session.team.apart(model, last=i == parts - 1):
+                with machine.precision():
+                    losses, scores = per_sample(model, x, y, session.loss, config, session.class_weights)
+                # DistributedDataParallel divides by the number of processes; samples are what is to be divided by.
+                (losses.sum() * (session.team.world / batch.samples)).backward()
+            step_loss += losses.sum().item()
+            session.note(scores, y)
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+        session.optimizer.step()
+        session.optimizer.zero_grad(set_to_none=True)
+        if session.average is not None:
+            session.average.update_parameters(session.model)
+        session.step += 1
+        session.loss_sum += step_loss
+        session.samples += len(inputs)
+        if not math.isfinite(step_loss):
+            raise CheckFailed(f"the loss is not finite in epoch {session.epoch + 1}; lower learning_rate={rate:g}")
+        waited, seen = waited + waiting, seen + batch.samples
+        now = time.perf_counter()
+        session.seconds = before + now - began
+        note = StepRecord(session.total_steps, session.epoch + 1, rate, step_loss / len(inputs), now - mark, waiting,
+                          batch.samples)  # fmt: skip
+        mark = now
         for watcher in watchers:
-            watcher.begin(config)
-        with limited_threads(threads):
-            for epoch in range(config.epochs):
-                began, rate, loss_sum, right = time.perf_counter(), 0.0, 0.0, 0
-                model.train()
-                plan = batches(len(labels), config.batch_size, config.seed, epoch)
-                moves = shifts(len(labels), config.shift_pixels, config.seed, epoch)
-                for i, rows in enumerate(plan):
-                    rate = learning_rate(config, epoch * len(plan) + i, len(plan))
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                    scores = model(shifted(images[rows], moves[rows]))
-                    loss = F.cross_entropy(scores, labels[rows])
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimizer.step()
-                    loss_sum += loss.item() * len(rows)
-                    right += int((scores.argmax(1) == labels[rows]).sum())
-                if not math.isfinite(loss_sum):
-                    raise CheckFailed(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate={rate:g}")
-                test_loss, test_accuracy = evaluate(model, split.test_images, split.test_labels)
-                figures = (loss_sum / len(labels), right / len(labels), test_loss, test_accuracy)
-                history.append(Record(epoch + 1, rate, *figures, time.perf_counter() - began))
-                for watcher in watchers:
-                    watcher.epoch_done(history[-1])
-    finally:
-        for watcher in watchers:
-            watcher.end()
-    parameters = sum(p.numel() for p in model.parameters())
-    return Run(config, model.eval(), tuple(history), parameters, threads, time.perf_counter() - started)
+            watcher.step_done(session, note)
+        if session.team.total(torch.tensor(float(stop[0]))) > 0:
+            session.stopped = "interrupted"
+            return None
+    passed = time.perf_counter() - began
+    record = _judged(session, rate, passed, seen / max(passed, 1e-9), waited / max(passed, 1e-9))
+    session.seconds = before + time.perf_counter() - began
+    return record
 
 
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    images: Tensor,  # (N, C, H, W)
-    labels: Tensor,  # (N,)
-    batch_size: int = 256,
-) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and share of right answers, in eval mode; the model's modes are left as they were."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    parts = zip(images.split(batch_size), labels.split(batch_size), strict=True)
-    loss_sum, right = 0.0, 0
-    for x, y in parts:
-        scores = model(x)
-        loss_sum += F.cross_entropy(scores, y, reduction="sum").item()
-        right += int((scores.argmax(1) == y).sum())
-    for module, mode in modes.items():
-        module.training = mode
-    return loss_sum / len(labels), right / len(labels)
-
-
-def _fastest(
-    model: nn.Module,
-    images: Tensor,  # (B, C, H, W)
-    labels: Tensor,  # (B,)
-) -> int:
-    """The better number of threads for a step, tried on a copy so that the weights stay fresh."""
-    trial = copy.deepcopy(model)
-    return fastest_threads(lambda: F.cross_entropy(trial(images), labels).backward())
+def _judged(session: Session, rate: float, seconds: float, speed: float, waiting: float) -> Record:
+    """The epoch's record: its own sums over all processes, and the scores on what is held out."""
+    own = torch.tensor([session.loss_sum, session.right, session.answers, session.samples], dtype=torch.float64)
+    loss_sum, right, answers, samples = session.team.total(own).tolist()
+    scores = None
+    if len(session.splits.held_out):
+        with session.machine.precision():
+            scores = evaluate(session.judged, session.splits.held_out, session.splits, machine=session.machine,
+                              team=session.team)  # fmt: skip
+    record = Record(
+        session.epoch + 1,
+        rate,
+        loss_sum / max(samples, 1),
+        right / answers if answers else None,
+        None if scores is None else scores.loss,
+        None if scores is None else scores.accuracy,
+        None if scores is None else scores.score,
+        seconds,
+        speed,
+        waiting,
+    )
+    session.close_epoch(record)
+    return record

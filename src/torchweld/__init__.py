@@ -26,6 +26,7 @@ _FOLDERS = frozenset(
         "core",
         "data",
         "deploy",
+        "diagnosis",
         "fusion",
         "genetic",
         "layers",

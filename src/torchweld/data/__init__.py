@@ -3,6 +3,7 @@
 from torchweld.data.augmentation import Augmentation
 from torchweld.data.batches import Batch, Batches
 from torchweld.data.dataset import Split
+from torchweld.data.dates import Characters, DateBatch, date_batch, date_pair
 from torchweld.data.digits import digits
 from torchweld.data.footprint import Footprint, footprint
 from torchweld.data.grid import grid, write_grid
@@ -21,7 +22,9 @@ __all__ = [
     "BadData",
     "Batch",
     "Batches",
+    "Characters",
     "Dataset",
+    "DateBatch",
     "Duplicate",
     "Footprint",
     "Inspection",
@@ -34,6 +37,8 @@ __all__ = [
     "Stream",
     "Walk",
     "deep_size",
+    "date_batch",
+    "date_pair",
     "digits",
     "footprint",
     "grid",

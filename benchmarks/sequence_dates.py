@@ -43,9 +43,9 @@ def main(seeds: int) -> None:
     print("`OMP_NUM_THREADS=1 python benchmarks/sequence_dates.py`\n")
     print(
         f"{config.steps} steps of {config.batch} dates, width {config.features}, {config.layers} + {config.layers} "
-        f"layers, one thread; {config.examined} held-out dates for each seed, which decides weights, training dates and "
-        f"which of the held-out days are asked. torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores with "
-        f"other work to do (load {os.getloadavg()[0]:.1f} at the start).\n"
+        f"layers, one thread; {config.examined} held-out dates for each seed, which decides weights, training dates "
+        f"and which of the held-out days are asked. torch {torch.__version__}, {platform.machine()}, "
+        f"{os.cpu_count()} cores with other work to do (load {os.getloadavg()[0]:.1f} at the start).\n"
     )
     print(f"| core | seed | parameters | exact, greedy | exact, beam {BEAM} | seconds | CPU seconds | last loss |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)

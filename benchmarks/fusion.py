@@ -58,9 +58,10 @@ class Row:
 
 
 def trained(name: str) -> nn.Module:
-    """The network with statistics of norms that differ from channel to channel."""
+    """The network with statistics of norms that differ from channel to channel; timm's, or `torchvision:name`."""
     torch.manual_seed(0)
-    model = timm.create_model(name, pretrained=False)
+    library, _, own = name.rpartition(":")
+    model: nn.Module = importlib.import_module("torchvision.models").get_model(own) if library else _of_timm(name)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             nn.init.normal_(module.running_mean, std=0.3)
@@ -68,6 +69,10 @@ def trained(name: str) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.3)
     return model.eval()
+
+
+def _of_timm(name: str) -> nn.Module:
+    return timm.create_model(name, pretrained=False)
 
 
 def measure(name: str, size: int, rounds: int, clock: Callable[[], float]) -> Row:

@@ -1,18 +1,31 @@
-"""Every family of timm through fuse: `python benchmarks/zoo.py` (or `make zoo`).
+"""Every family of timm, and torchvision's classification models, through fuse: `make zoo`.
+
+    python benchmarks/zoo.py                                   # latency too, by processor time, two models at a time
+    python benchmarks/zoo.py --no-latency --largest 60000000   # counts and certificates only
+    python benchmarks/zoo.py --families levit swin_transformer --again
 
 One model a family, the smallest, at its own input size, with randomised batch-norm statistics: convolutions and norms
 before, after and by timm's own `reparameterize_model`; errors; and CPU time of the fused model against the original and
-against timm's (interleaved, medians of one thread's CPU time, so that other work on the machine counts little).
-Finished models are kept in a JSON-lines file and are not run again; one model's failure stops no other.
+against timm's (interleaved, medians of one thread's CPU time, so that other work on the machine counts little; a ratio
+above 1.03 is measured three times and the middle one counts). Each model runs in a process of its own, so none stops
+another. Finished rows are kept in a JSON-lines file and not run again, except for latency where they have none.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import json
+import multiprocessing
 import os
-import statistics
+import resource
+import sys
+import tempfile
 import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +33,93 @@ import torch
 from torch import nn
 
 import torchweld as tw
-from fusion import timm, trained  # the benchmark beside this one
+from fusion import CLOCKS, in_turns, processor, settled, timm, trained  # the benchmark beside this one
 from torchweld.core import CheckFailed, InputError
 
-RESULTS = Path(__file__).parent / "results"
-LARGEST = 120_000_000  # parameters; above, float64 twins do not fit a small machine
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "zoo.md"
+MODELS = HERE / "zoo_models.json"  # family -> [name, parameters]: found once by --choose
+BYTES_PER_PARAMETER = 44  # two models in float32, two twins in float64, copies on the way
+ALONE = 40_000_000  # parameters; larger ones are run one at a time
+WORST = 1.03
 
 
-def smallest_of_each_family(kept: Path) -> dict[str, str]:
-    """Family to the name of its member with the fewest parameters, the models built without memory; kept in a file."""
-    if kept.exists():
-        found: dict[str, str] = json.loads(kept.read_text())
-        return found
-    chosen: dict[str, str] = {}
+@dataclass(frozen=True)
+class Options:
+    """How a model is run; `budget_seconds` is what its latency may take before remeasuring."""
+
+    latency: bool
+    budget_seconds: float
+    timeout_seconds: float
+    largest: int
+
+
+def smallest_of_each_family() -> dict[str, tuple[str, int]]:
+    """Family to the name and size of its member with the fewest parameters, the models built without memory."""
+    chosen: dict[str, tuple[str, int]] = {}
     for family in timm.list_modules():
-        sizes = {name: _parameters(name) for name in timm.list_models(module=family)}
-        known = {name: n for name, n in sizes.items() if n is not None}
-        if known:
-            chosen[family] = min(known, key=known.__getitem__)
-    kept.write_text(json.dumps(chosen))
+        sizes = {name: n for name in timm.list_models(module=family) if (n := _parameters(timm.create_model, name))}
+        if sizes:
+            name = min(sizes, key=sizes.__getitem__)
+            chosen[family] = (name, sizes[name])
+    import torchvision.models as zoo
+
+    for name in zoo.list_models(module=zoo):
+        n = _parameters(zoo.get_model, name)
+        family = f"torchvision {zoo.get_model_builder(name).__module__.rpartition('.')[2]}"
+        if n and n < chosen.get(family, ("", sys.maxsize))[1]:
+            chosen[family] = (name, n)
     return chosen
 
 
-def _parameters(name: str) -> int | None:
+def _parameters(build: Any, name: str) -> int | None:
     try:
         with torch.device("meta"):
-            return sum(p.numel() for p in timm.create_model(name).parameters())
+            return sum(p.numel() for p in build(name).parameters())
     except (RuntimeError, TypeError, ValueError, NotImplementedError):  # some constructors need real tensors
         return None
 
 
-def run(name: str, rounds: int) -> dict[str, Any]:
+def run(family: str, name: str, options: Options) -> dict[str, Any]:
     """One row of the table."""
-    model = trained(name)
-    if sum(p.numel() for p in model.parameters()) > LARGEST:
-        return {"failed": f"more than {LARGEST:,} parameters"}
-    x = torch.randn(1, *model.default_cfg["input_size"])
+    theirs_too = not family.startswith("torchvision ")
+    model = trained(name if theirs_too else f"torchvision:{name}")
+    size = model.default_cfg["input_size"] if theirs_too else (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
+    x = torch.randn(1, *size)
     start = time.perf_counter()
     try:
         fused = tw.fuse(model, x)
-    except _FAILURES as error:
+    except (InputError, CheckFailed) as error:
         return {"failed": str(error).splitlines()[0]}
-    report = fused.report
-    theirs = timm.utils.reparameterize_model(model).eval()
-    native, ours, other = _times([model, fused.module, theirs], x, rounds)
-    return {
-        "seconds": time.perf_counter() - start,
+    report, certificate = fused.report, fused.report.certificate
+    theirs = timm.utils.reparameterize_model(copy.deepcopy(model)).eval() if theirs_too else model
+    changed = [n for n, _ in theirs.named_modules()] != [n for n, _ in model.named_modules()]
+    row: dict[str, Any] = {
+        "fuse_seconds": time.perf_counter() - start,
         "before": [report.before.convs, report.before.norms],
         "after": [report.after.convs, report.after.norms],
-        "timm": [_count(theirs, _CONVS), _count(theirs, _NORMS)],
-        "twin_error": report.certificate.twin_error,
-        "fused_error": report.certificate.fused_error,
-        "native_error": report.certificate.native_error,
-        "fused_to_native": ours / native,
-        "fused_to_timm": ours / other,
+        "timm": [_count(theirs, _CONVS), _count(theirs, _NORMS)] if changed else None,
+        "twin_error": certificate.twin_error,
+        "fused_error": certificate.fused_error,
+        "native_error": certificate.native_error,
         "notes": [note for note in report.notes if "axis" not in note],
     }
+    if options.latency:
+        row["to_native"] = _ratio(fused.module, model, x, options.budget_seconds)
+        row["to_timm"] = _ratio(fused.module, theirs, x, options.budget_seconds) if changed else None
+    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return row
 
 
-_FAILURES = (InputError, CheckFailed, RuntimeError, TypeError, ValueError, AssertionError, LookupError)
+def _ratio(mine: nn.Module, other: nn.Module, x: torch.Tensor, budget_seconds: float) -> float:
+    """Fused time over the other's, with as many rounds as fit the budget."""
+    clock = CLOCKS["thread"]
+    start = clock()
+    in_turns(mine, other, x, 1, clock)
+    rounds = int(min(max(budget_seconds / max((clock() - start) / 3, 1e-9), 5), 25))
+    return settled(mine, other, x, rounds, clock)[0]
+
+
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -87,73 +128,136 @@ def _count(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> int:
     return sum(isinstance(m, kinds) for m in model.modules())
 
 
-def _times(models: list[nn.Module], x: torch.Tensor, rounds: int) -> list[float]:
-    taken: list[list[float]] = [[] for _ in models]
-    with torch.inference_mode():
-        for number in range(rounds + 1):
-            for model, times in zip(models, taken, strict=True):
-                start = time.thread_time()
-                model(x)
-                if number:
-                    times.append(time.thread_time() - start)
-    return [statistics.median(times) for times in taken]
+def rows_of(wanted: list[tuple[str, str]], workers: int, options: Options) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Rows as they are finished, each made in a forked process of its own that may not run for ever."""
+    context = multiprocessing.get_context("fork")
+    waiting, running = list(wanted), []
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                family, name = waiting.pop(0)
+                place = Path(folder, f"{len(waiting)}")
+                process = context.Process(target=_child, args=(family, name, options, place))
+                process.start()
+                running.append((process, time.monotonic(), family, name, place))
+            time.sleep(0.05)
+            for entry in list(running):
+                process, since, family, name, place = entry
+                late = time.monotonic() - since > options.timeout_seconds
+                if late:
+                    process.kill()
+                process.join(timeout=None if late else 0)
+                if process.exitcode is not None:
+                    running.remove(entry)
+                    row = json.loads(place.read_text()) if place.exists() else {"failed": _why(late, place, options)}
+                    yield family, name, row
+
+
+def _child(family: str, name: str, options: Options, place: Path) -> None:
+    errors = place.with_suffix(".err").open("w")
+    os.dup2(errors.fileno(), 2)
+    warnings.filterwarnings("ignore")
+    row = run(family, name, options)
+    part = place.with_suffix(".part")
+    part.write_text(json.dumps(row))
+    part.replace(place)
+
+
+def _why(late: bool, place: Path, options: Options) -> str:
+    if late:
+        return f"longer than {options.timeout_seconds:.0f} s"
+    said = place.with_suffix(".err").read_text().strip().splitlines()
+    return said[-1][:160] if said else "the process was killed (memory?)"
 
 
 def table(rows: dict[str, dict[str, Any]], families: int) -> str:
     """The results as markdown; `families` is how many there are in all."""
     done = {f: r for f, r in rows.items() if "failed" not in r}
-    slower = [f"{r['name']} {r['fused_to_native']:.2f}" for r in done.values() if r["fused_to_native"] > 1.03]
+    timed = {f: r for f, r in done.items() if r.get("to_native") is not None}
+    slower = [f"{r['name']} {r['to_native']:.2f}" for r in timed.values() if r["to_native"] > WORST]
+    slower += [f"{r['name']} {r['to_timm']:.2f} of timm's" for r in timed.values() if (r.get("to_timm") or 0) > WORST]
+    more = [r["name"] for r in done.values() if r["timm"] and r["after"][1] > r["timm"][1]]
     twin = max((r["twin_error"] for r in done.values()), default=0.0)
     lines = [
-        "# The zoo: every family of timm",
+        "# The zoo: every family of timm, and torchvision's",
         "",
-        f"`python benchmarks/zoo.py`, torch {torch.__version__}, timm {timm.__version__}, one thread, float32; "
-        "times are ratios of CPU-time medians.",
+        f"`make zoo`: {processor()}, torch {torch.__version__}, timm {timm.__version__}, one thread, float32, batch 1, "
+        "at the model's own size; ratios of CPU-time medians, taken in turns; norms' statistics drawn.",
         "",
-        f"{len(rows)} of {families} families run so far, {len(done)} welded, float64 errors up to {twin:.1e}. "
-        f"Slower than 1.03: {', '.join(slower) or 'none'}.",
+        f"{len(rows)} of {families} families run, {len(done)} welded, float64 errors up to {twin:.1e}; {len(timed)} "
+        f"timed. Slower than {WORST}: {', '.join(slower) or 'none'}. More norms than timm's own conversion: "
+        f"{', '.join(more) or 'none'}.",
         "",
-        "| family | model | convs/norms | fused | timm's | float64 | float32 (native) | fused/native | fused/timm |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "Counts are convolutions/standalone norms; `-` where timm's own conversion changes nothing or there is none.",
+        "",
+        "| family | model | native | fused | timm's own | float64 error | float32 error (native's) | fuse, s "
+        "| fused / native | fused / timm's own |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for family, r in sorted(rows.items()):
         if "failed" in r:
-            lines.append(f"| {family} | {r['name']} | {r['failed']} | | | | | | |")
+            lines.append(f"| {family} | {r['name']} | {r['failed'].replace('|', '/')} | | | | | | | |")
             continue
-        counts = ["/".join(map(str, r[k])) for k in ("before", "after", "timm")]
-        errors = f"{r['twin_error']:.0e} | {r['fused_error']:.1e} ({r['native_error']:.1e})"
-        ratios = f"{r['fused_to_native']:.2f} | {r['fused_to_timm']:.2f}"
+        counts = ["/".join(map(str, r[k])) if r[k] else "-" for k in ("before", "after", "timm")]
+        errors = f"{r['twin_error']:.0e} | {r['fused_error']:.1e} ({r['native_error']:.1e}) | {r['fuse_seconds']:.0f}"
+        ratios = " | ".join("-" if r.get(k) is None else f"{r[k]:.2f}" for k in ("to_native", "to_timm"))
         lines.append(f"| {family} | {r['name']} | {' | '.join(counts)} | {errors} | {ratios} |")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--families", nargs="*")
-    parser.add_argument("--kept", type=Path, default=Path("runs/zoo.jsonl"))
-    parser.add_argument("--again", nargs="*", default=[], help="families to run again")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    options.kept.parent.mkdir(parents=True, exist_ok=True)
+def read_rows(kept: Path) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    if options.kept.exists():
-        for line in options.kept.read_text().splitlines():
+    for line in kept.read_text().splitlines() if kept.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # a line cut short by a stop
             row = json.loads(line)
             rows[row["family"]] = row
-    chosen = smallest_of_each_family(options.kept.with_name("zoo_families.json"))
-    wanted = [f for f in chosen if not options.families or f in options.families]
-    for number, family in enumerate(wanted, 1):
-        if family in rows and family not in options.again:
-            continue
-        row = {"family": family, "name": chosen[family], **run(chosen[family], options.rounds)}
-        rows[family] = row
-        with options.kept.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        said = row.get("failed") or f"{row['before']} -> {row['after']}  x{row['fused_to_native']:.2f}"
-        print(f"[{number}/{len(wanted)}] {chosen[family]}: {said}  (load {os.getloadavg()[0]:.1f})", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "zoo.md").write_text(table({f: rows[f] for f in chosen if f in rows}, len(chosen)))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-latency", action="store_true", help="counts and certificates only")
+    parser.add_argument("--budget", type=float, default=6.0, help="seconds of CPU time for a ratio")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one model")
+    parser.add_argument("--workers", type=int, default=2, help="models at a time, each with one thread")
+    parser.add_argument("--largest", type=int, help="parameters; by default what this machine's memory holds")
+    parser.add_argument("--families", nargs="*", help="only these")
+    parser.add_argument("--again", action="store_true", help="run rows again that are there")
+    parser.add_argument("--kept", type=Path, default=Path("runs/zoo.jsonl"))
+    parser.add_argument("--choose", action="store_true", help="only find each family's smallest model again")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    if given.choose:
+        MODELS.write_text(json.dumps(smallest_of_each_family(), indent=1) + "\n")
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    largest = given.largest or int(0.85 * memory / BYTES_PER_PARAMETER)
+    options = Options(not given.no_latency, given.budget, given.timeout, largest)
+    given.kept.parent.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(given.kept)
+    chosen: dict[str, tuple[str, int]] = json.loads(MODELS.read_text())
+    wanted = [f for f in chosen if not given.families or f in given.families]
+    wanted = [f for f in wanted if given.again or f not in rows or (options.latency and _untimed(rows[f]))]
+    small = [(f, chosen[f][0]) for f in wanted if chosen[f][1] <= min(ALONE, largest)]
+    big = [(f, chosen[f][0]) for f in wanted if ALONE < chosen[f][1] <= largest]
+    tw.fuse(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval(), torch.randn(1, 3, 8, 8))  # the exporter's own start
+    done = 0
+    for names, workers in ((small, given.workers), (big, 1)):
+        for family, name, row in rows_of(names, workers, options):
+            done += 1
+            rows[family] = {"family": family, "name": name, **row}
+            with given.kept.open("a") as file:
+                file.write(json.dumps(rows[family]) + "\n")
+            said = row.get("failed") or f"{row['before']} -> {row['after']}  {row.get('to_native') or ''}"
+            print(f"[{done}/{len(small) + len(big)}] {name}: {said}  (load {os.getloadavg()[0]:.1f})", flush=True)
+            RESULTS.write_text(table({f: rows[f] for f in chosen if f in rows}, len(chosen)))
+    left = [f"{chosen[f][0]} ({chosen[f][1]:,} parameters)" for f in wanted if chosen[f][1] > largest]
+    print(f"left out, larger than {largest:,} parameters: {', '.join(left) or 'none'}")
+
+
+def _untimed(row: dict[str, Any]) -> bool:
+    return "failed" in row or row.get("to_native") is None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.models.sequence.small import CORES, SOURCE, TARGET, batch, model
+from torch.export import Dim
 
 from torchweld.core import InputError
 from torchweld.fusion import fuse
@@ -100,13 +101,43 @@ def test_the_cache_is_reordered_with_its_samples(core: str) -> None:
     torch.testing.assert_close(net.decode(None, target[rows, 4:], cache)[0], whole, rtol=1e-12, atol=1e-12)
 
 
-def test_exported_it_gives_the_same(core: str) -> None:
+def test_exported_it_gives_the_same_at_other_sizes(core: str) -> None:
+    """Any batch; any lengths too, but for the RNN, whose steps torch.export writes out one by one."""
+    torch.manual_seed(6)
+    net = model(core, layers=1)
+    source, lengths, target = batch()
+    samples, ahead, behind = Dim("samples"), Dim("ahead", max=40), Dim("behind", max=40)
+    sizes = ({0: samples, 1: ahead}, {0: samples, 1: behind}, {0: samples})
+    if core == "gru":
+        sizes = ({0: samples}, {0: samples}, {0: samples})
+    program = torch.export.export(net, (source, target, lengths), dynamic_shapes=sizes, strict=False).module()
+    shapes = [(2, 7, 6)] if core == "gru" else [(2, 7, 6), (3, 12, 9), (5, 3, 2)]
+    for count, ahead_size, behind_size in shapes:
+        other, later = torch.randint(SOURCE, (count, ahead_size)), torch.randint(TARGET, (count, behind_size))
+        own = torch.randint(1, ahead_size + 1, (count,))
+        torch.testing.assert_close(program(other, later, own), net(other, later, own))
+
+
+def test_padded_to_the_exported_length_shorter_sources_are_read(core: str) -> None:
+    """What makes one length enough."""
     torch.manual_seed(6)
     net = model(core)
     source, lengths, target = batch()
-    program = torch.export.export(net, (source, target, lengths), strict=False)
-    other, shorter, later = batch()[0], torch.tensor([2, 7, 4, 6]), batch()[2]
-    torch.testing.assert_close(program.module()(other, later, shorter), net(other, later, shorter))
+    program = torch.export.export(net, (source, target, lengths), strict=False).module()
+    short = torch.randint(SOURCE, (4, 5))
+    padded = torch.cat((short, torch.zeros(4, 2, dtype=torch.long)), 1)
+    torch.testing.assert_close(program(padded, target, torch.full((4,), 5)), net(short, target))
+
+
+def test_the_whole_model_welds_with_a_certificate(core: str) -> None:
+    torch.manual_seed(8)
+    net = model(core, layers=1).float()
+    source, lengths, target = batch()
+    fused = fuse(net, (source, target, lengths))
+    certificate = fused.report.certificate
+    assert certificate.twin_error <= certificate.twin_bound
+    torch.testing.assert_close(fused(source, target, lengths), net(source, target, lengths))
+    assert fused.report.after.linears < fused.report.before.linears  # keys and values in one
 
 
 def test_the_encoder_welds_with_a_certificate(core: str) -> None:

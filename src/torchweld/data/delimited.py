@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def read_table(path: Path, options: Options, train: Part | None) -> Part:
             words.append(fields[-1].strip())
             names.append(f"line {number}")
     values = [_number(word) for word in words]
-    task = train.task if train is not None else options.task or _guessed(values)
+    task = train.task if train is not None else options.task or _guessed(words)
     columns = columns[:-1] or (train.columns if train else tuple(f"column {i + 1}" for i in range(width - 1)))
     classes: tuple[str, ...] = ()
     if task == "classify":
@@ -110,12 +109,14 @@ def _absent(text: str) -> bool:
     return text.strip().lower() in _MISSING
 
 
-def _guessed(values: list[float | None]) -> str:
-    if None in values:
+def _guessed(targets: list[str]) -> str:
+    try:
+        values = [float(target) for target in targets]
+    except ValueError:
         return "classify"
-    whole = all(value is not None and value.is_integer() for value in values)
-    few = len(set(islice(values, 100_000))) <= _MOST_GUESSED_CLASSES
-    return "classify" if whole and few and len(values) >= 2 * len(set(values)) else "regress"
+    distinct = set(values)
+    few = len(distinct) <= min(_MOST_GUESSED_CLASSES, len(values) // 2)
+    return "classify" if few and all(value.is_integer() for value in distinct) else "regress"
 
 
 def _nothing(problem: Problem, options: Options) -> Part:

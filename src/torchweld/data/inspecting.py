@@ -15,7 +15,7 @@ import numpy as np
 
 from torchweld.data.splits import Dataset, Splits
 
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 20  # counting turns each byte into an int64
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from torchweld.data.scale import Scale
 from torchweld.data.splits import Array, Dataset
 
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 20  # counting turns each byte into an int64
 
 
 def measured(train: Dataset, classes: int) -> Scale:

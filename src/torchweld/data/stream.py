@@ -89,7 +89,7 @@ class Walk:
 
 
 def walked(start: Callable[[], Iterable[object]]) -> Walk:
-    """Makes the items twice, walks over them once and measures, by `tracemalloc`: what a list costs against a generator.
+    """Makes the items twice, walks over them once and measures by `tracemalloc` what a list costs, or a generator.
 
     >>> as_list = walked(lambda: [bytes(1000) for _ in range(1000)])
     >>> streamed = walked(lambda: (bytes(1000) for _ in range(1000)))

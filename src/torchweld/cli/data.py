@@ -121,7 +121,7 @@ def _show(splits: datasets.Splits, seen: datasets.Inspection) -> None:
     for pair in (*seen.across, *(pair for pair in seen.within if pair.conflict))[:_MOST_LISTED]:
         note = ", with another target" if pair.conflict else ""
         say.print(f"            {pair.first} = {pair.second}{note}", soft_wrap=True)
-    stored, floats = (f"{size / 2**20:,.1f} MiB" for size in (seen.stored_bytes, seen.float_bytes))
+    stored, floats = _size_of(seen.stored_bytes), _size_of(seen.float_bytes)
     as_floats = f"; inputs as float32 would be {floats}" if splits.train.inputs.ndim == 4 else ""
     say.print(f"memory      {stored} as they are kept{as_floats}")
 
@@ -129,6 +129,10 @@ def _show(splits: datasets.Splits, seen: datasets.Inspection) -> None:
 def _duplicates(pairs: tuple[datasets.Duplicate, ...]) -> str:
     conflicts = sum(pair.conflict for pair in pairs)
     return f"{len(pairs):,}" + (f" ({conflicts:,} with another target)" if conflicts else "")
+
+
+def _size_of(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
 
 
 def _few(counts: object, most: int = 5) -> str:

@@ -86,7 +86,7 @@ def check(found: Match, constants: Mapping[Node, Recipe], state: State) -> Refus
     if len(dtypes) != 1:
         return Refusal("queries, keys and values of different dtypes")
     widths = {(shape_of(n) or ())[order[-1]] for n, order in (found.q, found.k, found.v)}
-    if len(widths) != 1:
+    if len({w for w in widths if isinstance(w, int)}) > 1:
         return Refusal("queries and values of different widths: the operator would take longer")
     if found.filled:
         assert found.mask is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_teaching_reads_the_dates_that_are_given(capsys: pytest.CaptureFixture[s
     taught = json.loads(capsys.readouterr().out)["taught"]
     assert list(taught[0]["read"]) == ["3rd of March '12"]
     assert taught[0]["config"]["core"] == "cnn"
+
+
+def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/sequence.md: claims and verdicts; figures but for the time, which is the day's, and what is rounding."""
+
+    def rows(text: str) -> list[list[str]]:
+        own = [re.split(r"  +", line.strip()) for line in text.splitlines() if "n^" not in line and "  holds" in line]
+        return [[re.sub(r"\d\S*e-\d+", "~", cell) for cell in row] for row in own]
+
+    page = (Path(__file__).parents[2] / "docs" / "sequence.md").read_text()
+    (shown,) = re.findall(r"```console\n\$ torchweld compare sequence --out \S+\n(.*?)```", page, re.S)
+    assert main(["compare", "sequence"]) == 0
+    printed = capsys.readouterr().out
+    assert rows(shown) == rows(printed)
+    assert len(rows(printed)) == 23
 
 
 @pytest.mark.parametrize(

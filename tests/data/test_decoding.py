@@ -130,6 +130,7 @@ def test_mask_values_are_the_files(tmp_path: Path) -> None:
     assert decoded_mask(tmp_path / "bit.png").tolist() == [[0, 0, 255, 255]]
 
 
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
 def test_a_truncated_file_is_an_error_of_a_known_kind(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a{suffix}", pixels((40, 40, 3)))

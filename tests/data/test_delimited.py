@@ -80,6 +80,14 @@ def test_scale_and_test_part_come_from_train(tmp_path: Path) -> None:
     assert "has 3 columns where others have 2" in str(data.problems(train, test=wrong)[0])
 
 
+def test_train_and_test_tables_in_one_folder(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "1,10.5\n2,20.5\n3,30.5\n")
+    write(tmp_path / "test.csv", "4,40.5\n")
+    splits = data.read(tmp_path, holdout=0)
+    assert splits.test is not None
+    assert (len(splits.train), len(splits.test)) == (3, 1)
+
+
 def test_a_class_that_training_lacks_is_a_problem(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", "1,oak\n2,ash\n3,oak\n")
     test = write(tmp_path / "test.csv", "1,oak\n2,elm\n")

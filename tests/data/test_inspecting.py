@@ -66,7 +66,7 @@ def test_a_grid_shows_the_images_and_paints_their_masks(tmp_path: Path) -> None:
     splits = data.read(tmp_path, holdout=0)
     data.write_grid(splits, tmp_path / "out.png")
     drawn = np.asarray(Image.open(tmp_path / "out.png"))
-    bare, painted = drawn[6:66, 6:66], drawn[6:66, 72:132]
+    bare, painted = drawn[26:86, 6:66], drawn[26:86, 72:132]  # below the title
     assert (bare == 200).all()
     assert (painted[:, :30] == 200).all()
     assert (painted[:, 30:] != 200).any(2).all()

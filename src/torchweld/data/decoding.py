@@ -52,7 +52,9 @@ def header(path: Path) -> Header:
     """Reads the beginning of a file only. Raises one of `BROKEN`."""
     with Image.open(path) as image:
         width, height = image.size
-        if image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNED:
+        # Of a PNG without EXIF at its beginning Pillow decodes all pixels to look for it at the end.
+        has_exif = image.format != "PNG" or any("exif" in str(key).lower() for key in image.info)
+        if has_exif and image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNED:
             width, height = height, width
         return Header(height, width, image.mode, _is_colour(image))
 

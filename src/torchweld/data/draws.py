@@ -19,7 +19,7 @@ import numpy as np
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-_BLOCK = 1 << 14
+_BLOCK = 1 << 16
 
 
 class Purpose(enum.IntEnum):
@@ -72,23 +72,22 @@ def permutation(samples: int, seed: int, epoch: int, purpose: Purpose) -> Intege
 
 
 def _gathered(table: Callable[[int], Floats], rows: Integers) -> Floats:
+    if len(rows) == 0 or rows.max() < _BLOCK:
+        return table(0)[rows]
     blocks = rows // _BLOCK
-    first = int(blocks[0]) if len(blocks) else 0
-    if (blocks == first).all():
-        return table(first)[rows - first * _BLOCK]
-    found = np.empty((len(rows), *table(first).shape[1:]), np.float32)
+    found = np.empty((len(rows), *table(0).shape[1:]), np.float32)
     for block in np.unique(blocks):
         here = blocks == block
         found[here] = table(int(block))[rows[here] - block * _BLOCK]
     return found
 
 
-# 1024 blocks of a few numbers hold the draws of 16 million rows; beyond that some are drawn again.
-@lru_cache(maxsize=1024)
+# 256 blocks of a few numbers hold the draws of 16 million rows; beyond that some are drawn again.
+@lru_cache(maxsize=256)
 def _uniform_block(seed: int, epoch: int, purpose: Purpose, width: int, block: int) -> Floats:
     return generator(seed, epoch, purpose, block).random((_BLOCK, width), np.float32)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _beta_block(seed: int, epoch: int, purpose: Purpose, alpha: float, block: int) -> Floats:
     return generator(seed, epoch, purpose, block).beta(alpha, alpha, _BLOCK).astype(np.float32)

@@ -40,7 +40,10 @@ def grid(splits: Splits, part: str = "train", seed: int = 0) -> Image.Image:
     if splits.task == "segment":
         rows = random.permutation(len(dataset))[: 2 * _COLUMNS]
         cells = [tile for row in rows for tile in _pair(dataset, int(row))]
-        return _sheet([(None, cells[i : i + _COLUMNS]) for i in range(0, len(cells), _COLUMNS)])
+        named = (f"{name} -> {number}" for number, name in enumerate(splits.classes))
+        title = "mask values to classes: " + ", ".join(list(named)[: len(_COLOURS) + 1])
+        rest = [(None, cells[i : i + _COLUMNS]) for i in range(_COLUMNS, len(cells), _COLUMNS)]
+        return _sheet([(title, cells[:_COLUMNS]), *rest])
     labels = np.asarray(dataset.targets)
     lines = []
     for number, name in list(enumerate(splits.classes))[:_MOST_ROWS]:

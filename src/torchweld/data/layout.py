@@ -40,6 +40,7 @@ def layout(source: str | Path) -> Layout:
     if idx_files(path, "train"):
         return Layout("idx", path, test=path if idx_files(path, "t10k") else None)
     inside = {folder.name.lower(): folder for folder in folders_in(path)}
+    inside |= {table.stem.lower(): table for table in tables_in(path)}
     train = _first(inside, _TRAIN)
     if train is None:
         return Layout(kind_of(path), path)

@@ -51,7 +51,7 @@ def mixed(
         # The rectangle is of whole pixels: the share that counts is the share that it covers.
         share = torch.where(torch.from_numpy(pasted), 1 - inside.float().mean((1, 2)), share)
         weight = torch.where(torch.from_numpy(pasted).view(-1, 1, 1, 1), (~inside)[:, None].float(), weight)
-    blended = first.float() * weight + second.float() * (1 - weight)
+    blended = torch.lerp(second.float(), first.float(), weight)
     if own.ndim == 3:
         return blended, own
     return blended, own * share[:, None] + other * (1 - share)[:, None]

@@ -11,14 +11,14 @@ from torchweld.core import InputError
 from torchweld.models.sequence import cores
 from torchweld.training.sequences import DatesConfig, exact_match, learn_dates, rate_at, read_dates
 
-SHORT = DatesConfig(steps=6, batch=8, features=16, layers=1, heads=2, warmup_steps=2, examined=5)
+SHORT = DatesConfig(steps=6, batch=8, features=16, layers=1, heads=2, warmup_share=0.3, examined=5)
 
 
 def test_a_short_course_teaches_to_read_dates_never_seen() -> None:
     """A hundred steps: from nothing right to most of it."""
     run = learn_dates(
         DatesConfig(
-            "cnn", features=48, layers=1, steps=130, batch=64, learning_rate=6e-3, warmup_steps=10, examined=400
+            "cnn", features=48, layers=1, steps=130, batch=64, learning_rate=6e-3, warmup_share=0.1, examined=400
         )
     )
     first, last = run.losses[0][1], sum(loss for _, loss in run.losses[-10:]) / 10
@@ -42,7 +42,7 @@ def test_the_same_config_gives_the_same_model(core: str) -> None:
 
 
 def test_the_rate_rises_then_falls_and_is_never_zero() -> None:
-    config = DatesConfig(steps=50, warmup_steps=10)
+    config = DatesConfig(steps=50, warmup_share=0.2)
     rates = [rate_at(config, step) for step in range(50)]
     assert max(rates) == config.learning_rate == rates[9]
     assert rates[:10] == sorted(rates[:10])
@@ -60,6 +60,12 @@ def test_each_step_is_watched() -> None:
 def test_empty_counts_are_refused(changed: dict[str, int]) -> None:
     with pytest.raises(InputError, match="=0 is not positive"):
         learn_dates(replace(SHORT, **changed))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_warm_up_that_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match="warmup_share"):
+        learn_dates(replace(SHORT, warmup_share=share))
 
 
 def test_an_unknown_core_is_refused() -> None:

@@ -35,7 +35,7 @@ class DatesConfig:
     steps: int = 2000
     batch: int = 64
     learning_rate: float = 3e-3
-    warmup_steps: int = 200
+    warmup_share: float = 0.1
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     largest_gradient: float = 1.0
@@ -85,6 +85,8 @@ def learn_dates(config: DatesConfig, watch: Callable[[int, float], object] = lam
     >>> learn_dates(DatesConfig(steps=2, batch=4, examined=4, features=8)).losses[0][0]
     1
     """
+    if not 0 <= config.warmup_share < 1:
+        raise InputError(f"warmup_share={config.warmup_share} is no share; give 0 or more, and less than 1")
     for what in ("steps", "batch", "examined", "threads"):
         if getattr(config, what) < 1:
             raise InputError(f"{what}={getattr(config, what)} is not positive")
@@ -112,13 +114,14 @@ def learn_dates(config: DatesConfig, watch: Callable[[int, float], object] = lam
 def rate_at(config: DatesConfig, step: int) -> float:
     """The learning rate at a step counted from 0: linear up, then half a cosine down; never 0.
 
-    >>> config = DatesConfig(steps=4, warmup_steps=2, learning_rate=0.1)
+    >>> config = DatesConfig(steps=4, warmup_share=0.5, learning_rate=0.1)
     >>> [round(rate_at(config, step), 3) for step in range(4)]
     [0.05, 0.1, 0.1, 0.05]
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    warmup_steps = round(config.warmup_share * config.steps)
+    if step < warmup_steps:
+        return config.learning_rate * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, config.steps - warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import tempfile
 from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+os.environ["TORCHWELD_CACHE"] = tempfile.mkdtemp(prefix="torchweld-tests-")  # no constants of this machine
 
 # The same examples on every run, so that a green run stays green; `--hypothesis-profile=thorough` looks further.
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)

@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "bench": "Time a model against its welded form, in turns in one process.",
     "convert": "Turn a pickled state_dict into safetensors, without running what may hide in it.",
     "data": "Look at a data set before a network does: classes, sizes, scale, duplicates, and all that is wrong.",
+    "calibrate": "Measure this machine, for the planner that fuse chooses by.",
     "models": "List the networks, or show what each layer of one makes of an input.",
     "compare": "Measure what is said of CNNs, RNNs and Transformers on sequences, with verdicts.",
     "minimize": "Minimise a test problem or an expression by classical methods, side by side.",

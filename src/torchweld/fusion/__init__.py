@@ -1,9 +1,11 @@
 """The fusion compiler: any network as the same function in fewer operations, by calculation and with a certificate."""
 
+from torchweld.fusion.calibrate import calibrate_machine
 from torchweld.fusion.expansion import Expanded, ExpansionReport, collapse, expand, expansion_report
 from torchweld.fusion.explain import explain
 from torchweld.fusion.fuse import fuse
 from torchweld.fusion.fused import Fused, Origin
+from torchweld.fusion.machine import Machine, machine_for, remember_machine, shipped_machine
 from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, Weld
 
 __all__ = [
@@ -14,12 +16,17 @@ __all__ = [
     "Expanded",
     "ExpansionReport",
     "Fused",
+    "Machine",
     "Origin",
     "Report",
     "Weld",
+    "calibrate_machine",
     "collapse",
     "expand",
     "expansion_report",
     "explain",
     "fuse",
+    "machine_for",
+    "remember_machine",
+    "shipped_machine",
 ]

@@ -5,13 +5,12 @@ The numbers need not be exact: they only rank the ways to compute one value. A m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.fx import Node
 
 from torchweld.fusion.expression import Expression, Leaf, Term, ranges
-from torchweld.fusion.layout import place_of
+from torchweld.fusion.layout import Place, place_of
+from torchweld.fusion.machine import Machine
 from torchweld.fusion.sizes import Hints, dtype_of, shape_of
 from torchweld.maps import Geometry
 
@@ -31,21 +30,6 @@ _MOVES_DATA = {  # views that copy; the others only change strides
 
 _SCATTERED = 4.0  # a copy across the order in memory takes this many times a plain one
 _AS_IMAGE = 1.05  # a product over channels as a convolution takes this many times a linear
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The constants of the roofline."""
-
-    flops_per_second: float
-    bytes_per_second: float
-    launch_seconds: float
-
-
-MACHINES = {
-    "cpu": Machine(1.5e11, 3e10, 1e-5),
-    "cuda": Machine(3e13, 2e12, 6e-6),
-}
 
 
 class Costs:
@@ -105,17 +89,22 @@ class Costs:
         if g.pointwise and g.per_channel:
             return self._moved((read + written) * width)
         place = place_of(t.leaf, axis, g, self.hints)
-        weights = g.out_channels * (g.in_channels // g.groups) * g.taps
-        compute = self.flops(g, read, positions) / (self.machine.flops_per_second * _efficiency(g))
-        memory = (read + written + weights) * width / self.machine.bytes_per_second
         apart = self._moved(2 * read * width) if needs_pad(g) else 0.0
+        return self.product(g, place, read, positions, width) + self.machine.launch_seconds + apart
+
+    def product(self, g: Geometry, place: Place, read: int, positions: int, width: int) -> float:
+        """A linear or a convolution, its padding apart, on `read` elements."""
+        machine, written = self.machine, positions * g.out_channels
+        weights = g.out_channels * (g.in_channels // g.groups) * g.taps
+        seconds = self.flops(g, read, positions) / _rate(g, place, machine)
+        if g.pointwise and not place.linear:  # the same product, by a longer way
+            seconds = seconds * _AS_IMAGE + machine.launch_seconds
+        seconds = max(seconds, (read + written + weights) * width / machine.bytes_per_second)
         if place.copied:  # across the order in memory: several times as slow as a plain copy
-            apart += self._moved(2 * _SCATTERED * place.copied * width)
+            seconds += self._moved(2 * _SCATTERED * place.copied * width)
         if not g.pointwise:  # the library lays the input out in blocks of its own
-            apart += self._moved(2 * read * width)
-        elif not place.linear:  # the same product, by a longer way
-            compute, apart = compute * _AS_IMAGE, apart + self.machine.launch_seconds
-        return max(compute, memory) + 2 * self.machine.launch_seconds + apart  # its layouts are set up too
+            seconds += self._moved(2 * read * width)
+        return seconds + machine.launch_seconds
 
     def _moved(self, count: float) -> float:
         return count / self.machine.bytes_per_second + self.machine.launch_seconds
@@ -126,10 +115,11 @@ def needs_pad(g: Geometry) -> bool:
     return not g.transposed and g.padded and (g.padding_mode != "zeros" or any(a != b for a, b in g.padding))
 
 
-def _efficiency(g: Geometry) -> float:
-    """The share of peak that a convolution reaches, by channels in and out of a group: few cannot fill a vector."""
+def _rate(g: Geometry, place: Place, machine: Machine) -> float:
+    """FLOPs a second that a map reaches, by channels in and out of a group: few cannot fill a vector."""
     filled = min(1.0, g.in_channels / g.groups / 16) * min(1.0, g.out_channels / g.groups / 32)
-    return float(max(0.15, 0.75 * filled**0.5))
+    peak = machine.linear_flops_per_second if place.linear or g.pointwise else machine.conv_flops_per_second
+    return float(max(machine.depthwise_flops_per_second, peak * filled**0.5))
 
 
 def _width(node: Node) -> int:

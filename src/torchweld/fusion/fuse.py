@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from torchweld.core import CheckFailed
 from torchweld.fusion.analyse import Analysis, analyse
 from torchweld.fusion.buffers import buffers_kept
 from torchweld.fusion.capture import Captured, capture
-from torchweld.fusion.cost import MACHINES, Costs
+from torchweld.fusion.cost import Costs
 from torchweld.fusion.counts import counts_after, counts_before
 from torchweld.fusion.cover import as_written, cover
 from torchweld.fusion.declined import declined
@@ -27,18 +27,28 @@ from torchweld.fusion.fused import Fused, fingerprints_of
 from torchweld.fusion.guards import excludes_one_only
 from torchweld.fusion.join import joined
 from torchweld.fusion.lift import constants_of, local_laws
+from torchweld.fusion.machine import machine_for
+from torchweld.fusion.measure import WRITTEN, Measured, MeasuredCosts, fastest
 from torchweld.fusion.plan import Plan
 from torchweld.fusion.report import Report
-from torchweld.fusion.rewrites import rewrite
+from torchweld.fusion.rewrites import Rewritten, rewrite
 from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
 from torchweld.maps import Recipe
 
 
-def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any] | None = None) -> Fused:
+def fuse(
+    model: nn.Module,
+    example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    measure: bool = False,
+) -> Fused:
     """The same function with as few and as cheap operations as the algebra allows, and the proof.
 
     `example_inputs`: a tensor, or a tuple of the model's positional arguments; their sizes are what the plan is made
     for, but every size that the model accepts stays allowed where the model allows it. The model is not modified.
+    `measure`: times maps and whole plans on this machine instead of estimating them; where none is faster than the
+    model, its graph stays as it was written. The report's notes say what was found.
 
     Raises `InputError` if the model is in training mode, does not run on the inputs or cannot be captured, and
     `CheckFailed` if the result is not the same function to within rounding.
@@ -53,16 +63,18 @@ def fuse(model: nn.Module, example_inputs: Any, example_kwargs: Mapping[str, Any
     kwargs = dict(example_kwargs or {})
     with buffers_kept(model):
         try:
-            return _fuse(model, args, kwargs, batch_of_two=True)
+            return _fuse(model, args, kwargs, batch_of_two=True, measure=measure)
         except _DependsOnBatch:
-            return _fuse(model, args, kwargs, batch_of_two=False)
+            return _fuse(model, args, kwargs, batch_of_two=False, measure=measure)
 
 
 class _DependsOnBatch(Exception):
     """The model computes something else for the example's batch of one than for the batch of two it was captured at."""
 
 
-def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool) -> Fused:
+def _fuse(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool, measure: bool
+) -> Fused:
     seconds: dict[str, float] = {}
     with _timed(seconds, "capture"):
         captured = capture(model, args, kwargs, batch_of_two=batch_of_two)
@@ -70,6 +82,10 @@ def _fuse(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, ba
         rewritten = rewrite(captured)
         planned = _planned(rewritten.captured)
     notes = list(captured.notes)
+    if measure:
+        with _timed(seconds, "measure"):
+            rewritten, planned, measured = _by_the_clock(model, captured, rewritten, planned, args, kwargs)
+        notes.append(str(measured))
     with _timed(seconds, "verify"):
         proof = _proof(model, captured, planned, args, kwargs, notes)
         refused = proof[0][1] is None
@@ -117,13 +133,52 @@ class _Planned:
         return replace(self, plan=as_written(self.analysis))
 
 
-def _planned(captured: Captured) -> _Planned:
+def _planned(captured: Captured, costs: Costs | None = None) -> _Planned:
     constants = constants_of(captured)
     laws, unlifted = local_laws(captured, constants)
-    costs = Costs(MACHINES[_device(captured)], captured.hints)
+    costs = costs or Costs(machine_for(_device(captured), _dtype(captured)), captured.hints)
     analysis = analyse(captured, laws, costs)
     plan = joined(cover(captured.graph, analysis, costs), analysis, costs)
     return _Planned(captured, constants, analysis, plan, unlifted)
+
+
+def _by_the_clock(
+    model: nn.Module,
+    captured: Captured,
+    rewritten: Rewritten,
+    planned: _Planned,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[Rewritten, _Planned, Measured]:
+    """The fastest of several plans for this machine, and what each took."""
+    device, dtype = _device(captured), _dtype(captured)
+    costs = MeasuredCosts(machine_for(device, dtype), captured.hints, device, dtype)
+    plans = {
+        WRITTEN: _planned(captured).as_written(),
+        "planned": planned,
+        "planned from timed maps": _planned(rewritten.captured, costs),
+        "planned without joins": replace(planned, plan=replace(planned.plan, joins={}, chosen=planned.plan.apart)),
+        "rewritten only": planned.as_written(),
+    }
+    costs.keep()
+    modules: dict[str, nn.Module] = {}
+    for name, plan in plans.items():
+        module = plan.emit([c for c in captured.conditions if excludes_one_only(c) is None]).module
+        if not any(_alike(module, other) for other in modules.values()):
+            modules[name] = module
+
+    def call_of(module: nn.Module) -> Callable[[], object]:
+        return lambda: module(*args, **kwargs)
+
+    measured = fastest(call_of(model), {name: call_of(module) for name, module in modules.items()}, device)
+    if measured.chosen == WRITTEN:
+        rewritten = Rewritten(captured, (), {})
+    return rewritten, plans[measured.chosen], measured
+
+
+def _alike(a: nn.Module, b: nn.Module) -> bool:
+    shapes = [[(name, t.shape) for name, t in m.state_dict().items()] for m in (a, b)]
+    return shapes[0] == shapes[1] and a.code == b.code
 
 
 def _proof(

@@ -45,7 +45,7 @@ def joined(plan: Plan, analysis: Analysis, costs: Costs) -> Plan:
             chosen[node] = cut
         join = Join(tuple(members))
         joins.update({(m.node, m.term): join for m in members})
-    return replace(plan, chosen=chosen, joins=joins)
+    return replace(plan, chosen=chosen, joins=joins, apart=plan.chosen)
 
 
 def bias_of(e: Expression, t: Term) -> Recipe | None:

@@ -39,8 +39,12 @@ class Join:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The chosen cut of each affine value that is made, the total by the cost model in seconds, and the joins."""
+    """The chosen cut of each affine value that is made, the total by the cost model in seconds, and the joins.
+
+    `apart`: the cuts as they were chosen before values that join were spelled out as expressions.
+    """
 
     chosen: Mapping[Node, Cut]
     seconds: float
     joins: Mapping[tuple[Node, Term], Join] = field(default_factory=dict)
+    apart: Mapping[Node, Cut] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from torch import nn
 
 from torchweld.models import alexnet as alex
 from torchweld.models import branched as branch
+from torchweld.models import compact as compacted
 from torchweld.models import densenet as dense
 from torchweld.models import resnet as res
 from torchweld.models import vgg as very
@@ -47,18 +48,23 @@ def _branched(name: str, channels: int) -> Stages:
     return tuple(s for s in branch.BranchedNet(branch.SIZES[name], 1, channels).stages.children())
 
 
+def _compact(name: str, channels: int) -> Stages:
+    return tuple(compacted.CompactNet(compacted.SIZES[name], 1, channels).stages.children())
+
+
 _ENCODERS: dict[str, tuple[Callable[[str, int], Stages], int]] = {
     "alexnet": (_alexnet, alex.SMALLEST),
     **dict.fromkeys(very.NAMES, (_vgg, very.SMALLEST)),
     **dict.fromkeys(res.SIZES, (_resnet, 1)),
     **dict.fromkeys(dense.SIZES, (_densenet, dense.SMALLEST)),
+    **dict.fromkeys(compacted.SIZES, (_compact, 1)),
     **dict.fromkeys(branch.SIZES, (_branched, 1)),
 }
 NAMES = tuple(f"unet_{name}" for name in _ENCODERS)
 
 
 def unet(name: str, classes: int, channels: int) -> UNet:
-    """The segmentation network `unet_ENCODER`, of a name in `NAMES`."""
+    """The segmentation network `unet_ENCODER`, of a name in `NAMES`; of an encoder `..._s2` it ends at half the size."""
     encoder = name.removeprefix("unet_")
     build, smallest = _ENCODERS[encoder]
-    return UNet(build(encoder, channels), classes, channels, smallest)
+    return UNet(build(encoder, channels), classes, channels, smallest, from_image=not encoder.endswith("_s2"))

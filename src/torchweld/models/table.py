@@ -11,6 +11,8 @@ from torchweld.core import InputError
 from torchweld.models.alexnet import alexnet
 from torchweld.models.branched import SIZES as BRANCHED
 from torchweld.models.branched import branched
+from torchweld.models.compact import SIZES as COMPACT
+from torchweld.models.compact import compact
 from torchweld.models.densenet import SIZES as DENSE
 from torchweld.models.densenet import densenet
 from torchweld.models.encoders import NAMES as UNETS
@@ -25,6 +27,7 @@ from torchweld.models.vgg import vgg
 
 _BUILDERS: dict[str, Callable[[str, int, int], nn.Module]] = {
     **dict.fromkeys(BRANCHED, branched),
+    **dict.fromkeys(COMPACT, compact),
     "lenet_bn": lenet,
     "plain_cnn": plain,
     "alexnet": alexnet,

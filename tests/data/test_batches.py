@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,27 @@ def test_workers_change_nothing_bit_for_bit(make: Any) -> None:
     helped = Batches(make(), SCALE, 4, seed=1, augmentation=what, workers=2)
     for epoch, start in ((0, 0), (1, 2)):  # the second from inside, with the same workers
         assert all_equal(list(alone.epoch(epoch, start)), list(helped.epoch(epoch, start)))
+
+
+def test_an_epoch_left_inside_leaves_nothing_to_the_next() -> None:
+    helped = Batches(coloured(), SCALE, 4, seed=1, augmentation=ALL, workers=2)
+    for _ in helped.epoch(0):
+        break
+    assert all_equal(list(helped.epoch(1)), list(Batches(coloured(), SCALE, 4, seed=1, augmentation=ALL).epoch(1)))
+
+
+def test_workers_stop_with_the_last_reference() -> None:
+    """A cycle would leave them to the collector, and then each takes five seconds to stop."""
+    helped = Batches(coloured(), SCALE, 4, workers=1)
+    for _ in helped.epoch(0):
+        pass
+    kept = weakref.ref(helped)
+    gc.disable()
+    try:
+        del helped, _
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_an_epoch_resumed_inside_is_the_rest_of_the_whole() -> None:

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H and W the image, F columns, K classes, T targets.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -139,8 +140,10 @@ class Batches:
     def _from_workers(self, keys: list[tuple[int, int]]) -> Iterator[Batch]:
         if self._loader is None:
             # batch_size=None: a worker returns whole batches, so that the arithmetic is that of one process.
+            # A copy, lest loader and batches refer to each other: workers of a loader that the cycle collector takes
+            # apart are not told to stop, and each is waited for five seconds.
             self._loader = DataLoader(
-                _Steps(self),
+                _Steps(copy.copy(self)),
                 batch_size=None,
                 sampler=self._plan,
                 num_workers=self.workers,

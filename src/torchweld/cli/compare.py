@@ -109,7 +109,7 @@ def _taught(runs: list[DatesRun]) -> Any:
         )
         for run in runs
     ]
-    title = f"{runs[0].config.examined} held-out dates read, after {runs[0].config.steps} steps on one thread"
+    title = f"{runs[0].config.examined} held-out dates read, after {runs[0].config.steps} steps"
     return table(title, ("core", "parameters", "exact", "seconds", "CPU seconds"), rows)
 
 

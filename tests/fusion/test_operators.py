@@ -37,6 +37,9 @@ SCALED = {
     "alpha": lambda x: torch.add(x, 0.5, alpha=3),
     "identity": lambda x: F.dropout(x, training=False),
     "clone": lambda x: x.clone().contiguous(),
+    "plus nothing": lambda x: sum([x, x]) * 1,
+    "sum of a stack": lambda x: torch.stack([x, 2 * x], 1).sum(1),
+    "mean of a stack": lambda x: torch.stack([x, 2 * x, -x]).mean(0),
 }
 
 
@@ -63,13 +66,39 @@ PIECES = {
     "permute there and back": (lambda x: x.permute(0, 2, 3, 1).permute(0, 3, 1, 2), 6),
     "reshape there and back": (lambda x: x.reshape(x.shape[0], 2, 3, *x.shape[2:]).reshape(x.shape), 6),
     "index": (lambda x: x[:, [3, 1, 1]], 3),
+    "axes moved there and back": (lambda x: x.movedim(1, -1).swapaxes(1, 2).swapaxes(1, 2).movedim(-1, 1), 6),
+    "narrow": (lambda x: x.narrow(1, 2, 3), 3),
+    "roll and flip a view": (lambda x: x.roll(1, 2).flip(3, 2).roll(-1, 1), 6),
+    "larger": (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), 6),
 }
+CHOICES = ("slice", "slice with a step", "chunk", "shuffle", "flip", "roll", "repeat", "expand", "narrow")
 
 
 @pytest.mark.parametrize("name", PIECES)
 def test_channels_are_picked_moved_and_joined(name: str) -> None:
     function, channels = PIECES[name]
     weld(Between(function, channels), noise(2, 4, 9, 7), also=[(noise(1, 4, 5, 8),)])
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_of_channels_vanish_into_the_convolutions(name: str) -> None:
+    function, channels = PIECES[name]
+    fused = weld(Between(function, channels), noise(2, 4, 9, 7))
+    assert (fused.report.after.convs, fused.report.after.operators) == (1, 1)
+
+
+def test_a_sum_over_positions_passes_without_a_shift_only() -> None:
+    class Summed(nn.Module):
+        def __init__(self, bias: bool) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(4, 64, 1, bias=bias), nn.Linear(64, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x).sum((2, 3)))
+
+    assert weld(Summed(bias=False), noise(2, 4, 9, 7), also=[(noise(1, 4, 5, 8),)]).report.after.convs == 0
+    kept = weld(Summed(bias=True), noise(2, 4, 9, 7), also=[(noise(1, 4, 5, 8),)])
+    assert any("constant shift" in d.reason for d in kept.report.refusals)
 
 
 POOLS = {

@@ -16,8 +16,8 @@ from torch.fx import Node
 from torchweld.core import Refusal
 from torchweld.fusion.capture import Captured
 from torchweld.fusion.cost import Costs
-from torchweld.fusion.expression import Expression, Leaf, bare, merged, ranges
-from torchweld.fusion.lift import VIEWS, LocalLaw, NoCandidate
+from torchweld.fusion.expression import Expression, Leaf, Term, bare, merged, ranges
+from torchweld.fusion.lift import VIEWS, Apply, LocalLaw, NoCandidate, Same
 from torchweld.fusion.sizes import Shape, shape_of
 
 KEPT = 6  # cuts of a value
@@ -94,9 +94,15 @@ class _Pass:
         law = self.laws[node][0]
         operands = tuple(_leaf(o) for o in law.operands)
         try:
-            cost = self.costs.of(law.result(node, shape, tuple(map(bare, operands))), node)
+            e = law.result(node, shape, tuple(map(bare, operands)))
+            cost = self.costs.of(e, node)
         except Refusal:  # it has laws, but not on its operands as they stand
             cost = 0.0
+            if isinstance(law, Apply):  # of a width that only this map fixes
+                e = Expression((Term(operands[0], law.map),), law.axis, law.map.geometry.out_channels)
+                cost = self.costs.of(e, node)
+        if isinstance(law, Same):
+            cost += self.costs.machine.launch_seconds  # the operand itself costs nothing
         leaves = tuple(dict.fromkeys(operands))
         flow = cost + sum(self._leaf_flow(leaf) for leaf in leaves)
         return Cut(None, leaves, cost, flow, native=True)

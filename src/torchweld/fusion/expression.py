@@ -16,7 +16,20 @@ from torch.fx import Node
 
 from torchweld.core import Refusal
 from torchweld.fusion.sizes import Shape, static
-from torchweld.maps import ConvMap, Recipe, Sizes, add, columns, compose, composed_bias, concat, identity, negate, total
+from torchweld.maps import (
+    ConvMap,
+    Recipe,
+    Sizes,
+    add,
+    columns,
+    compose,
+    composed_bias,
+    concat,
+    identity,
+    negate,
+    scale,
+    total,
+)
 from torchweld.maps import select as select_rows
 
 MOST_TERMS = 8  # longer sums are residual streams: never cheaper than the values they are made of
@@ -170,14 +183,28 @@ def chosen(e: Expression, axis: int, rows: range, view: Node, shape: Shape) -> E
 
 
 def reordered(e: Expression, order: tuple[int, ...]) -> Expression:
-    """The channels in another order."""
+    """The channels in another order, some perhaps several times."""
     terms = []
     for t in e.terms:
         if t.map is None or t.rows != e.channels:
             raise Refusal("a shuffle of parts that are computed apart")
         terms.append(replace(t, map=select_rows(t.map, order)))
     bias = Recipe("select", _gathered, (e.bias,), (order,)) if e.bias else None
-    return replace(e, terms=tuple(terms), bias=bias)
+    return replace(e, terms=tuple(terms), channels=len(order), bias=bias)
+
+
+def flattened(e: Expression, view: Node, shape: Shape, axis: int, before: int, after: int) -> Expression:
+    """A view by which a channel becomes `after` neighbouring ones, and the row of them is repeated `before` times."""
+    terms = []
+    for t in e.terms:
+        if t.map is None or t.rows != e.channels or not (t.map.geometry.pointwise and t.map.geometry.per_channel):
+            raise Refusal("channels that are mixed before they are flattened with other axes")
+        leaf = t.leaf.viewed(view, shape)
+        wide = before * after * e.channels
+        weight = Recipe("repeat", _spread_out, (t.map.weight,), (before, after))
+        terms.append(Term(leaf, identity(wide) if t.map.is_identity else scale(weight, None, wide)))
+    bias = Recipe("repeat", _spread_out, (e.bias,), (before, after)) if e.bias else None
+    return replace(e, terms=tuple(terms), axis=axis, channels=before * after * e.channels, bias=bias)
 
 
 def viewed(e: Expression, view: Node, shape: Shape, axis: int | None, *, keeps_shift: bool = True) -> Expression:
@@ -259,6 +286,10 @@ def _strided(values: Tensor, rows: range) -> Tensor:
 
 def _gathered(values: Tensor, order: tuple[int, ...]) -> Tensor:
     return values[list(order)]
+
+
+def _spread_out(values: Tensor, before: int, after: int) -> Tensor:
+    return values.flatten().repeat_interleave(after).repeat(before)
 
 
 def _placed(values: Tensor, row: int, channels: int) -> Tensor:

@@ -27,12 +27,13 @@ def take_view(graph: Graph, leaf: Leaf, source: Node, value: Callable[[Node], No
         return graph.call_function(aten.slice.Tensor, (source, axis, start, stop))
     operand = view.args[0]
     assert isinstance(operand, Node)
-    if view.target in _BY_SHAPE:
+    if view.target in _BY_SHAPE or view.target is aten.expand.default:
         sizes: Any = list(arguments(view).get("size") or arguments(view)["shape"])  # type: ignore[call-overload]
         for axis, (was, now) in enumerate(zip(shape_of(view) or (), leaf.shape, strict=True)):
             if was != now and sizes[axis] != -1:
                 sizes[axis] = now
-        return graph.call_function(aten.reshape.default, (source, map_arg(sizes, value)))
+        target = aten.reshape.default if view.target in _BY_SHAPE else view.target
+        return graph.call_function(target, (source, map_arg(sizes, value)))
     args = map_arg(view.args[1:], value)
     kwargs = map_arg(dict(view.kwargs), value)
     return graph.call_function(view.target, (source, *args), kwargs)  # type: ignore[arg-type]

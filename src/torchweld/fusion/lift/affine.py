@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.fx import Node
 
-from torchweld.fusion.lift.local import Apply, Concat, LocalLaw, Recipes, ScaleShift, Sum, arguments
-from torchweld.fusion.sizes import Shape, shape_of, static
+from torchweld.fusion.lift.local import Apply, Concat, LocalLaw, Recipes, Same, ScaleShift, Sum, arguments
+from torchweld.fusion.lift.operands import each, fixed, floats, ndim, operand_of, sizes, varies
+from torchweld.fusion.lift.products import lift_addmm, lift_linear, lift_product
+from torchweld.fusion.sizes import Shape, dtype_of, shape_of, static
 from torchweld.maps import (
     PaddingMode,
     Recipe,
@@ -31,9 +33,9 @@ def _lift_conv(rank: int) -> Lift:
         weight, bias = constants.get(a["weight"]), constants.get(a["bias"])
         if weight is None or (a["bias"] is not None and bias is None):
             return []
-        out, per_group, *kernel = _fixed(a["weight"])
-        dilation = _each(a["dilation"], rank)
-        padding: Any = _each(a["padding"], rank)
+        out, per_group, *kernel = fixed(a["weight"])
+        dilation = each(a["dilation"], rank)
+        padding: Any = each(a["padding"], rank)
         if a["padding"] in ("same", "valid"):
             spans = [d * (k - 1) * (a["padding"] == "same") for d, k in zip(dilation, kernel, strict=True)]
             padding = [(s // 2, s - s // 2) for s in spans]
@@ -43,12 +45,12 @@ def _lift_conv(rank: int) -> Lift:
             in_channels=per_group * a["groups"],
             out_channels=out,
             kernel=kernel,
-            stride=_each(a["stride"], rank),
+            stride=each(a["stride"], rank),
             padding=padding,
             dilation=dilation,
             groups=a["groups"],
         )
-        return [Apply(a["input"], map_, _ndim(a["input"]) - rank - 1, "convolution")]
+        return [Apply(a["input"], map_, ndim(a["input"]) - rank - 1, "convolution")]
 
     return lift
 
@@ -59,38 +61,28 @@ def _lift_transposed(rank: int) -> Lift:
         weight, bias = constants.get(a["weight"]), constants.get(a["bias"])
         if weight is None or (a["bias"] is not None and bias is None):
             return []
-        channels, per_group, *kernel = _fixed(a["weight"])
+        channels, per_group, *kernel = fixed(a["weight"])
         map_ = transposed_convolution(
             weight,
             bias,
             in_channels=channels,
             out_channels=per_group * a["groups"],
             kernel=kernel,
-            stride=_each(a["stride"], rank),
-            padding=_each(a["padding"], rank),
-            dilation=_each(a["dilation"], rank),
-            output_padding=_each(a["output_padding"], rank),
+            stride=each(a["stride"], rank),
+            padding=each(a["padding"], rank),
+            dilation=each(a["dilation"], rank),
+            output_padding=each(a["output_padding"], rank),
             groups=a["groups"],
         )
-        return [Apply(a["input"], map_, _ndim(a["input"]) - rank - 1, "transposed convolution")]
+        return [Apply(a["input"], map_, ndim(a["input"]) - rank - 1, "transposed convolution")]
 
     return lift
-
-
-def _lift_linear(node: Node, constants: Recipes) -> list[LocalLaw]:
-    a: Any = arguments(node)
-    weight, bias = constants.get(a["weight"]), constants.get(a["bias"])
-    if weight is None or (a["bias"] is not None and bias is None) or _ndim(a["weight"]) != 2:
-        return []
-    out, channels = _fixed(a["weight"])
-    map_ = convolution(weight, bias, in_channels=channels, out_channels=out)
-    return [Apply(a["input"], map_, _ndim(a["input"]) - 1, "linear")]
 
 
 def _lift_batch_norm(node: Node, constants: Recipes) -> list[LocalLaw]:
     a: Any = arguments(node)
     given = [constants.get(a[k]) for k in ("weight", "bias", "running_mean", "running_var")]
-    channels = (_shape(a["input"]) or (0, 0))[1]
+    channels = (sizes(a["input"]) or (0, 0))[1]
     if a["training"] or given[2] is None or given[3] is None or not isinstance(channels, int):
         return []
     if any(a[k] is not None and r is None for k, r in zip(("weight", "bias"), given, strict=False)):
@@ -103,11 +95,13 @@ def _lift_sum(sign: int) -> Lift:
     def lift(node: Node, constants: Recipes) -> list[LocalLaw]:
         a: Any = arguments(node)
         x, y, factor = a["self"], a["other"], sign * a["alpha"]
-        if _varies(x, constants) and _varies(y, constants):
-            alike = _shape(x) == _shape(y) and abs(factor) == 1 and _floats(x, y)
+        if varies(x, constants) and varies(y, constants):
+            alike = sizes(x) == sizes(y) and abs(factor) == 1 and floats(x, y)
             return [Sum(x, y, factor == -1)] if alike else []
-        if _varies(x, constants):
-            return _with_constant(node, x, y, constants, lambda c: (None, _times(c, factor)), "shift")
+        if varies(x, constants):
+            return _unchanged(node, x, y, 0) or _with_constant(
+                node, x, y, constants, lambda c: (None, _times(c, factor)), "shift"
+            )
         return _with_constant(node, y, x, constants, lambda c: (literal(float(factor)), c), "shift")
 
     return lift
@@ -123,33 +117,33 @@ def _lift_reversed_difference(node: Node, constants: Recipes) -> list[LocalLaw]:
 def _lift_product(node: Node, constants: Recipes) -> list[LocalLaw]:
     a: Any = arguments(node)
     x, y = a["self"], a["other"]
-    if not _varies(x, constants):
+    if not varies(x, constants):
         x, y = y, x
-    return _with_constant(node, x, y, constants, lambda c: (c, None), "scale")
+    return _unchanged(node, x, y, 1) or _with_constant(node, x, y, constants, lambda c: (c, None), "scale")
 
 
 def _lift_quotient(node: Node, constants: Recipes) -> list[LocalLaw]:
     a: Any = arguments(node)
-    if not _varies(a["self"], constants) or a.get("rounding_mode") is not None:
+    if not varies(a["self"], constants) or a.get("rounding_mode") is not None:
         return []
     return _with_constant(node, a["self"], a["other"], constants, lambda c: (_reciprocal(c), None), "scale")
 
 
 def _lift_negation(node: Node, constants: Recipes) -> list[LocalLaw]:
-    return [ScaleShift(_operand(node), literal(-1.0), None, None, "negate")]
+    return [ScaleShift(operand_of(node), literal(-1.0), None, None, "negate")]
 
 
 def _lift_addcmul(node: Node, constants: Recipes) -> list[LocalLaw]:
     """`shift + value * x * factors`."""
     a: Any = arguments(node)
     x, y, shift = a["tensor1"], a["tensor2"], constants.get(a["self"])
-    if not _varies(x, constants):
+    if not varies(x, constants):
         x, y = y, x
     factors = constants.get(y)
-    if shift is None or factors is None or not _varies(x, constants):
+    if shift is None or factors is None or not varies(x, constants):
         return []
-    axes = {_axis_of(_shape(c), _shape(x)) for c in (y, a["self"])}
-    if len(axes) != 1 or (axis := axes.pop()) is None or _shape(x) != shape_of(node):
+    axes = {_axis_of(sizes(c), sizes(x)) for c in (y, a["self"])}
+    if len(axes) != 1 or (axis := axes.pop()) is None or sizes(x) != shape_of(node):
         return []
     return [ScaleShift(x, _times(factors, a["value"]), shift, axis, "scale")]
 
@@ -158,16 +152,16 @@ def _lift_average_pool(rank: int) -> Lift:
     def lift(node: Node, constants: Recipes) -> list[LocalLaw]:
         a: Any = arguments(node)
         x = a["self"]
-        shape = _shape(x)
-        axis = _ndim(x) - rank - 1
+        shape = sizes(x)
+        axis = ndim(x) - rank - 1
         if shape is None or not isinstance(shape[axis], int):
             return []
-        kernel = _each(a["kernel_size"], rank)
+        kernel = each(a["kernel_size"], rank)
         map_ = average_pool(
             shape[axis],
             kernel,
-            _each(a["stride"] or kernel, rank),
-            _each(a["padding"], rank),
+            each(a["stride"] or kernel, rank),
+            each(a["padding"], rank),
             sizes=static(shape[axis + 1 :]),
             ceil_mode=a["ceil_mode"],
             count_include_pad=a["count_include_pad"],
@@ -180,7 +174,7 @@ def _lift_average_pool(rank: int) -> Lift:
 
 def _lift_pad(node: Node, constants: Recipes) -> list[LocalLaw]:
     a: Any = arguments(node)
-    x, flat, shape = a["self"], a["pad"], _shape(a["self"])
+    x, flat, shape = a["self"], a["pad"], sizes(a["self"])
     value = a.get("value")
     modes: dict[str, PaddingMode] = {
         "constant": "zeros",
@@ -208,6 +202,12 @@ def _lift_concat(node: Node, constants: Recipes) -> list[LocalLaw]:
     return [Concat(parts, axis)] if isinstance(shape[axis], int) else []
 
 
+def _unchanged(node: Node, x: Node, number: Any, neutral: int) -> list[LocalLaw]:
+    """`x + 0` (with which Python's `sum` begins) and `x * 1`."""
+    same = isinstance(number, (int, float)) and number == neutral
+    return [Same(x)] if same and floats(x) and dtype_of(x) == dtype_of(node) else []
+
+
 def _with_constant(
     node: Node,
     x: Any,
@@ -217,13 +217,13 @@ def _with_constant(
     name: str,
 ) -> list[LocalLaw]:
     """x with a constant per channel, or one number."""
-    if not _varies(x, constants) or _shape(x) != shape_of(node) or not _floats(x):
+    if not varies(x, constants) or sizes(x) != shape_of(node) or not floats(x):
         return []
     if isinstance(constant, (int, float)):
         return [ScaleShift(x, *law(literal(float(constant))), None, name)]
     if not isinstance(constant, Node) or constant not in constants:
         return []
-    axis = _axis_of(_shape(constant), _shape(x))
+    axis = _axis_of(sizes(constant), sizes(x))
     return [] if axis is None else [ScaleShift(x, *law(constants[constant]), axis if axis >= 0 else None, name)]
 
 
@@ -243,37 +243,6 @@ def _reciprocal(recipe: Recipe) -> Recipe:
     return Recipe("reciprocal", torch.reciprocal, (recipe,))
 
 
-def _varies(value: Any, constants: Recipes) -> bool:
-    return isinstance(value, Node) and value not in constants and shape_of(value) is not None
-
-
-def _floats(*values: Node) -> bool:
-    return all(v.meta["val"].dtype.is_floating_point for v in values)
-
-
-def _shape(value: Any) -> Shape | None:
-    return shape_of(value) if isinstance(value, Node) else None
-
-
-def _ndim(value: Any) -> int:
-    return len(_shape(value) or ())
-
-
-def _fixed(weight: Node) -> tuple[int, ...]:
-    return tuple(int(d) for d in shape_of(weight) or ())
-
-
-def _operand(node: Node) -> Node:
-    operand = node.args[0]
-    assert isinstance(operand, Node)
-    return operand
-
-
-def _each(value: Any, rank: int) -> Sequence[int]:
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return values * rank if len(values) == 1 else values
-
-
 AFFINE: dict[object, Lift] = {
     aten.conv1d.default: _lift_conv(1),
     aten.conv1d.padding: _lift_conv(1),
@@ -284,7 +253,10 @@ AFFINE: dict[object, Lift] = {
     aten.conv_transpose1d.default: _lift_transposed(1),
     aten.conv_transpose2d.input: _lift_transposed(2),
     aten.conv_transpose3d.input: _lift_transposed(3),
-    aten.linear.default: _lift_linear,  # x W^T + b
+    aten.linear.default: lift_linear,  # x W^T + b
+    aten.matmul.default: lift_product,  # x W
+    aten.mm.default: lift_product,
+    aten.addmm.default: lift_addmm,  # b + x W
     aten.batch_norm.default: _lift_batch_norm,  # (x - mean) / sqrt(var + eps) * weight + bias
     aten.add.Tensor: _lift_sum(1),  # x + alpha y
     aten.sub.Tensor: _lift_sum(-1),  # x - alpha y

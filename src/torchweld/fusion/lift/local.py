@@ -123,7 +123,7 @@ class Choose(_OfOne):
 
 @dataclass(frozen=True)
 class Gather(_OfOne):
-    """Channels in another order."""
+    """Channels in another order, some perhaps several times."""
 
     axis: int
     order: tuple[int, ...]
@@ -152,6 +152,26 @@ class View(_OfOne):
 
 
 @dataclass(frozen=True)
+class Flatten(_OfOne):
+    """Channels of an axis that becomes part of another, of `before * channels * after` places.
+
+    `flat(f * x + b) = f' * flat(x) + b'` with each factor and shift repeated `after` times in a row, the whole `before`
+    times. Only for factors and shifts: a matrix between channels would become one between all places.
+    """
+
+    axis: int
+    becomes: int
+    before: int
+    after: int
+    name: str = "view"
+
+    def result(self, node: Node, shape: Shape, given: tuple[Expression, ...]) -> Expression:
+        if given[0].axis != self.axis:
+            raise NoCandidate("channels on another axis")
+        return ex.flattened(given[0], node, shape, self.becomes, self.before, self.after)
+
+
+@dataclass(frozen=True)
 class Same(_OfOne):
     """Dropout in eval mode, a copy, a cast to the same dtype: the operand itself."""
 
@@ -161,7 +181,7 @@ class Same(_OfOne):
         return given[0]
 
 
-LocalLaw = Apply | ScaleShift | Sum | Concat | Choose | Gather | View | Same
+LocalLaw = Apply | ScaleShift | Sum | Concat | Choose | Gather | View | Flatten | Same
 
 
 def arguments(node: Node) -> dict[str, object]:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.fx import Node
 
+from torchweld.fusion.lift.flattened import flattened
 from torchweld.fusion.lift.local import Choose, LocalLaw, Same, View, arguments
+from torchweld.fusion.lift.operands import ndim, operand_of
+from torchweld.fusion.lift.rearranged import flipped, repeated, rolled
 from torchweld.fusion.sizes import Shape, dtype_of, same_size, shape_of
 
 aten = torch.ops.aten
@@ -22,7 +26,7 @@ _WHOLE = 2**62
 
 def _reshaped(node: Node) -> list[LocalLaw]:
     """reshape and its kin: an axis is kept if as much lies before it, and it has the same static size."""
-    x = _operand(node)
+    x = operand_of(node)
     before, after = shape_of(x), shape_of(node)
     if before is None or after is None:
         return []
@@ -34,34 +38,51 @@ def _reshaped(node: Node) -> list[LocalLaw]:
             if isinstance(d, int) and isinstance(e, int) and d == e and same_size(before[:i], after[:j])
         ]
         axes.append(found[0] if found else None)
-    return [View(x, tuple(axes))]
+    return [View(x, tuple(axes)), *flattened(node, x)]
 
 
 def _permuted(node: Node) -> list[LocalLaw]:
     a: Any = arguments(node)
-    ndim = _ndim(a["self"])
-    order = [d % ndim for d in a["dims"]]
-    return [View(a["self"], tuple(order.index(i) for i in range(ndim)))]
+    count = ndim(a["self"])
+    order = [d % count for d in a["dims"]]
+    return [View(a["self"], tuple(order.index(i) for i in range(count)))]
 
 
 def _transposed(node: Node) -> list[LocalLaw]:
     a: Any = arguments(node)
-    axes: list[int | None] = list(range(_ndim(a["self"])))
+    axes: list[int | None] = list(range(ndim(a["self"])))
     i, j = a["dim0"], a["dim1"]
     axes[i], axes[j] = axes[j], axes[i]
     return [View(a["self"], tuple(axes))]
 
 
+def _moved(node: Node) -> list[LocalLaw]:
+    """movedim and its kin: which axis each becomes, read off axes of different sizes."""
+    x = operand_of(node)
+    assert callable(node.target)
+    distinct = torch.empty(tuple(range(2, 2 + ndim(x))), device="meta")
+    after = list(node.target(distinct, *node.args[1:], **node.kwargs).shape)
+    return [View(x, tuple(after.index(i + 2) for i in range(ndim(x))))]
+
+
+def _summed(node: Node) -> list[LocalLaw]:
+    """A sum over other axes than the channels': as a mean, but a constant shift is counted as often as is summed."""
+    a: Any = arguments(node)
+    if not a["dim"]:
+        return []
+    return [replace(law, keeps_shift=False) for law in _averaged(node) if isinstance(law, View)]
+
+
 def _averaged(node: Node) -> list[LocalLaw]:
     a: Any = arguments(node)
     x = a["self"]
-    ndim = _ndim(x)
-    gone = {d % ndim for d in (a["dim"] if a["dim"] else range(ndim))}
+    count = ndim(x)
+    gone = {d % count for d in (a["dim"] if a["dim"] else range(count))}
     if a["dtype"] is not None and a["dtype"] != dtype_of(x):
         return []
-    kept = [i for i in range(ndim) if i not in gone]
+    kept = [i for i in range(count) if i not in gone]
     place = {i: i if a["keepdim"] else n for n, i in enumerate(kept)}
-    return [View(x, tuple(place.get(i) for i in range(ndim)))]
+    return [View(x, tuple(place.get(i) for i in range(count)))]
 
 
 def _pooled(rank: int) -> Lift:
@@ -70,17 +91,17 @@ def _pooled(rank: int) -> Lift:
     def lift(node: Node) -> list[LocalLaw]:
         a: Any = arguments(node)
         x = a["self"]
-        kept = _ndim(x) - rank
+        kept = ndim(x) - rank
         exact = not any(_listed(a.get("padding", 0))) or not a.get("count_include_pad", False)
         plain = a.get("divisor_override") is None
-        return [View(x, tuple(i if i < kept else None for i in range(_ndim(x))), keeps_shift=exact and plain)]
+        return [View(x, tuple(i if i < kept else None for i in range(ndim(x))), keeps_shift=exact and plain)]
 
     return lift
 
 
 def _resampled(node: Node) -> list[LocalLaw]:
-    x = _operand(node)
-    return [View(x, tuple(i if i < 2 else None for i in range(_ndim(x))))]
+    x = operand_of(node)
+    return [View(x, tuple(i if i < 2 else None for i in range(ndim(x))))]
 
 
 def _sliced(node: Node) -> list[LocalLaw]:
@@ -105,15 +126,23 @@ def _parts(x: Node, shape: Shape, axis: int, start: Any, stop: Any, step: int) -
     return laws
 
 
+def _narrowed(node: Node) -> list[LocalLaw]:
+    a: Any = arguments(node)
+    shape, start = shape_of(a["self"]), a["start"]
+    if shape is None or not isinstance(start, int) or not isinstance(a["length"], int) or start < 0:
+        return []
+    return _parts(a["self"], shape, a["dim"] % len(shape), start, start + a["length"], 1)
+
+
 def _picked(node: Node) -> list[LocalLaw]:
     a: Any = arguments(node)
-    ndim = _ndim(a["self"])
-    gone = a["dim"] % ndim
-    return [View(a["self"], tuple(None if i == gone else i - (i > gone) for i in range(ndim)))]
+    count = ndim(a["self"])
+    gone = a["dim"] % count
+    return [View(a["self"], tuple(None if i == gone else i - (i > gone) for i in range(count)))]
 
 
 def _same(node: Node) -> list[LocalLaw]:
-    x = _operand(node)
+    x = operand_of(node)
     return [Same(x)] if shape_of(x) == shape_of(node) and dtype_of(x) == dtype_of(node) else []
 
 
@@ -123,8 +152,8 @@ def _dropped(node: Node) -> list[LocalLaw]:
 
 
 def _unchanged_axes(node: Node) -> list[LocalLaw]:
-    x = _operand(node)
-    return [View(x, tuple(range(_ndim(x))))]
+    x = operand_of(node)
+    return [View(x, tuple(range(ndim(x))))]
 
 
 def _part_of_split(node: Node) -> list[LocalLaw]:
@@ -172,16 +201,6 @@ def _widths(split: Node, a: Any, size: int) -> list[int] | None:
     return [min(step, size - at) for at in range(0, size, step)]
 
 
-def _operand(node: Node) -> Node:
-    operand = node.args[0]
-    assert isinstance(operand, Node)
-    return operand
-
-
-def _ndim(value: Node) -> int:
-    return len(shape_of(value) or ())
-
-
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -200,15 +219,30 @@ VIEWS: dict[object, Lift] = {
     aten.unsqueeze.default: _reshaped,
     aten.permute.default: _permuted,
     aten.transpose.int: _transposed,
+    aten.swapaxes.default: _moved,
+    aten.movedim.int: _moved,
+    aten.movedim.intlist: _moved,
+    aten.t.default: _moved,
     aten.mean.dim: _averaged,
+    aten.sum.dim_IntList: _summed,
     aten.adaptive_avg_pool1d.default: _pooled(1),
     aten.adaptive_avg_pool2d.default: _pooled(2),
     aten.adaptive_avg_pool3d.default: _pooled(3),
     aten.avg_pool1d.default: _pooled(1),
     aten.avg_pool2d.default: _pooled(2),
     aten.avg_pool3d.default: _pooled(3),
+    aten.upsample_nearest1d.vec: _resampled,
     aten.upsample_nearest2d.vec: _resampled,
+    aten.upsample_nearest3d.vec: _resampled,
+    aten.upsample_linear1d.vec: _resampled,
     aten.upsample_bilinear2d.vec: _resampled,
+    aten.upsample_trilinear3d.vec: _resampled,
+    aten.upsample_bicubic2d.vec: _resampled,
+    aten.flip.default: flipped,
+    aten.roll.default: rolled,
+    aten.repeat.default: repeated,
+    aten.expand.default: repeated,
+    aten.narrow.default: _narrowed,
     aten.slice.Tensor: _sliced,
     aten.select.int: _picked,
     aten.contiguous.default: _unchanged_axes,

@@ -13,9 +13,9 @@ from torchweld.fusion.capture import Captured, copied
 from torchweld.fusion.lift import constants_of
 from torchweld.fusion.names import module_path
 from torchweld.fusion.report import Weld
-from torchweld.fusion.rewrites import attention, causal
+from torchweld.fusion.rewrites import attention, causal, norm_affine, stacked
 
-REWRITES: tuple[ModuleType, ...] = (attention, causal)
+REWRITES: tuple[ModuleType, ...] = (attention, causal, stacked, norm_affine)
 
 
 @dataclass(frozen=True)

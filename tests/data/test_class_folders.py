@@ -147,6 +147,7 @@ def test_nothing_to_read_is_named(tmp_path: Path) -> None:
         ({"channels": 2}, "channels=2"),
         ({"image_size": 0}, "image_size=0"),
         ({"holdout": 1.0}, "holdout=1.0"),
+        ({"seed": -1}, "seed=-1"),
         ({"holdout": -0.1}, "holdout=-0.1"),
     ],
 )

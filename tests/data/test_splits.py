@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,12 @@ def test_normalising_spans_every_grey(channels: int) -> None:
         made = scale.normalised(given_dtype)
         torch.testing.assert_close(made[:, 0, 0, 0].double(), expected, rtol=0, atol=1e-6)
         assert torch.equal(given_dtype, before)
+
+
+@pytest.mark.parametrize("options", [{"image_size": 16}, {"channels": 3}, {"task": "regress"}])
+def test_what_built_in_data_do_not_have_is_refused_and_not_ignored(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="digits"):
+        data.read("digits", **options)
 
 
 def test_facts_are_plain() -> None:

@@ -85,7 +85,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and fields, without empty lines and comments."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = next((line for line in file if line.strip() and not line.startswith("#")), "")
-    mark = max("\t,;", key=first.count)
+    mark = max("\t;,", key=first.count)
     with path.open(encoding="utf-8-sig", newline="") as file:
         if first.count(mark):
             reader = csv.reader(file, delimiter=mark, skipinitialspace=True)

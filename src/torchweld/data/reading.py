@@ -57,6 +57,8 @@ def read(
     >>> len(splits.train), len(splits.held_out), splits.train.inputs.dtype
     (1618, 179, dtype('uint8'))
     """
+    if seed < 0:
+        raise InputError(f"seed={seed} must not be negative")
     train, val, tested, found = _gathered(source, test, task, image_size, channels, cache)
     refuse(found)
     if train.dataset is None:
@@ -113,7 +115,7 @@ def _gathered(
     """Train, val, test, and the problems of all of them."""
     options = _options(task, image_size, channels, cache)
     where = layout(source)
-    _check_task(where, task, source)
+    _check(where, options, source)
     if test is not None:
         where = replace(where, test=_test_of(Path(test), where))
     train = _READERS[where.kind](where.train, options, None)
@@ -138,9 +140,13 @@ def _options(
     return Options(task, size, channels, cache)
 
 
-def _check_task(where: Layout, task: str | None, source: str | Path) -> None:
-    if task is not None and task not in _TASKS[where.kind]:
-        raise InputError(f"{source} is read as {where.kind}, which has no task {task!r}; leave --task out")
+def _check(where: Layout, options: Options, source: str | Path) -> None:
+    """What is asked for must be something that this kind of data has."""
+    if options.task is not None and options.task not in _TASKS[where.kind]:
+        raise InputError(f"{source} is read as {where.kind}, which has no task {options.task!r}; leave the task out")
+    for name, value in (("image_size", options.size), ("channels", options.channels)):
+        if value is not None and where.kind not in ("classes", "pairs"):
+            raise InputError(f"{name} is for image files, and {source} is read as {where.kind}; leave it out")
 
 
 def _test_of(path: Path, train: Layout) -> Path:

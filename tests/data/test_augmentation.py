@@ -154,6 +154,15 @@ def test_a_rectangle_lies_inside_and_has_its_area(area: float, aspect: float, y:
         assert abs(columns - max(1, 20 * np.sqrt(area / aspect))) <= 0.5 + 1e-6
 
 
+def test_turning_one_on_leaves_the_draws_of_the_others() -> None:
+    alone = Moves.drawn(Augmentation(flip=True, shift_pixels=2), ROWS, 3, 1, (9, 9))
+    more = Augmentation(flip=True, shift_pixels=2, rotate_degrees=9, crop=(0.5, 1.0), flip_vertical=True)
+    among = Moves.drawn(more, ROWS, 3, 1, (9, 9))
+    assert np.array_equal(alone.flip_columns, among.flip_columns)
+    assert np.array_equal(alone.shift, among.shift)
+    assert among.flip_rows.any()
+
+
 def test_off_is_nothing_at_all() -> None:
     source, labels = images(), masks()
     out, kept = Augmentation().apply(source, labels, ROWS, 0, 0)

@@ -113,6 +113,16 @@ def test_other_options_have_a_cache_of_their_own(tmp_path: Path, decodings: list
     assert len(decodings) == 8
 
 
+def test_a_folder_laid_out_anew_is_another_set(tmp_path: Path) -> None:
+    pair_set(tmp_path, ["a", "b"])
+    assert data.read(tmp_path, holdout=0).task == "segment"
+    for path in list(tmp_path.iterdir()):
+        path.unlink()
+    class_set(tmp_path, {"a": 2, "b": 2})
+    splits = data.read(tmp_path, holdout=0)
+    assert np.asarray(splits.train.targets).tolist() == [0, 0, 1, 1]
+
+
 def test_a_failed_decoding_leaves_nothing(tmp_path: Path, own_cache: Path) -> None:
     class_set(tmp_path, {"a": 2, "b": 2})
     content = (tmp_path / "a" / "0.png").read_bytes()

@@ -48,6 +48,7 @@ def read_images(listing: Listing, options: Options, train: Part | None) -> Part:
     if not listing.images:
         return Part(None, task, listing.classes, mapping, listing.problems)
     asked = {
+        "task": task,
         "size": options.size,
         "channels": options.channels,
         "mapping": None if mapping is None else sorted(mapping.items()),

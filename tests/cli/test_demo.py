@@ -38,7 +38,7 @@ def test_the_demo_trains_welds_and_writes(tmp_path: Path, capsys: pytest.Capture
     assert report["fused_held_out_accuracy"] >= 0.97
     assert (report["fusion"]["after"]["convs"], report["fusion"]["after"]["norms"]) == (5, 0)
 
-    splits = data.read("digits", seed=0)
+    splits = data.read("digits", holdout=0.2, seed=0)
     trained = models.create(report["training"]["config"]["model"], classes=10, channels=1).eval()
     load_weights(trained, out / "weights.safetensors")
     scores = evaluate(trained, splits.held_out, splits)

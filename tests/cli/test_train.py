@@ -72,7 +72,7 @@ def _fields(folder: Path, count: int, seed: int) -> None:
 def test_masks_are_learnt_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _fields(tmp_path / "train", 24, 0)
     _fields(tmp_path / "test", 6, 1)
-    command = ["train", str(tmp_path / "train"), "--val", str(tmp_path / "test"), *QUICK, "--set", "epochs=6",
+    command = ["train", str(tmp_path / "train"), "--val", str(tmp_path / "test"), *QUICK, "--set", "epochs=12", "--set", "model=unet_branched_nano",
                "--out", str(tmp_path / "run"), "--json"]  # fmt: skip
     assert main(command) == 0
     result = json.loads(capsys.readouterr().out)
@@ -112,22 +112,12 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "torchweld.cli",
-        "train",
-        "digits",
-        *QUICK,
-        "--set",
-        "epochs=500",
-        "--out",
-        str(out),
-    ]
+    words = ["train", "digits", *QUICK, "--set", "epochs=500", "--out", str(out)]
     # A parallel test runner ignores SIGINT, and its children inherit that.
-    restore = [sys.executable, "-c",
-               "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); os.execv(sys.argv[1], "
-               "sys.argv[1:])", *command]  # fmt: skip
+    restored = (
+        "import os, signal, sys; signal.signal(2, signal.default_int_handler); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    restore = [sys.executable, "-c", restored, sys.executable, "-m", "torchweld.cli", *words]
     process = subprocess.Popen(restore, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 120
     while len(list((out / "checkpoints").glob("step-*"))) < 2:

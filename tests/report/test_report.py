@@ -48,7 +48,7 @@ def content() -> dict[str, Any]:
             "config": {"model": "m", "data": "d", "seed": 0},
             "history": HISTORY,
             "parameters": 12345,
-            "threads": 1,
+            "machine": {"threads": 1},
             "seconds": 3.0,
         },
         "stages": time_stages((StageSetting(4, 6),), budget_seconds=0.01, threads=1).to_dict(),

@@ -94,7 +94,7 @@ def test_settings_from_text() -> None:
         ("schedule=cosin", "cosine"),
         ("epochs=0", "epochs=0"),
         ("accumulate=100", "accumulate"),
-        ("warmup_epochs=40", "warmup_epochs"),
+        ("warmup_epochs=-1", "warmup_epochs"),
     ],
 )
 def test_settings_that_cannot_be_are_named(text: str, named: str) -> None:

@@ -20,8 +20,8 @@ class Config:
     training data on which the epoch is chosen. `task`, `image_size` (height, width) and `channels` are read from the
     data where None.
 
-    Steps: each takes `batch_size` samples, in `accumulate` parts. `schedule` goes from `learning_rate` over
-    `epochs - warmup_epochs` to `final_rate_factor` times it; `factor`, `every_epochs` and `milestones` (epochs after
+    Steps: each takes `batch_size` samples, in `accumulate` parts. After `warmup_epochs`, half of all at most, `schedule`
+    goes from `learning_rate` to `final_rate_factor` times it at the last epoch; `factor`, `every_epochs` and `milestones` (epochs after
     the warm-up) belong to the schedules that step or cycle. `momentum` is Adam's beta1. `clip_norm`: largest norm of
     the gradient. `ema`: memory of the running mean of the weights, which is then what is judged and kept; 0 is off.
 
@@ -104,8 +104,6 @@ class Config:
                 raise InputError(f"{name}={value} must be at least 0 and less than 1")
         if self.accumulate > self.batch_size:
             raise InputError(f"accumulate={self.accumulate} parts of a batch of {self.batch_size} leave some empty")
-        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
-            raise InputError(f"warmup_epochs={self.warmup_epochs:g} leave nothing of {self.epochs} epochs; lower them")
         self._check_names()
 
     def _check_names(self) -> None:

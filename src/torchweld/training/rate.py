@@ -25,7 +25,8 @@ def schedule(config: Config) -> Schedule:
     >>> [round(rate(t), 4) for t in (0, 0.5, 1, 2.5, 4)]
     [0.001, 0.0505, 0.1, 0.05, 0.0001]
     """
-    base, length = config.learning_rate, config.epochs - config.warmup_epochs
+    warmup = min(config.warmup_epochs, config.epochs / 2)
+    base, length = config.learning_rate, config.epochs - warmup
     final = base * config.final_rate_factor
     after: Schedule
     match config.schedule:
@@ -47,4 +48,4 @@ def schedule(config: Config) -> Schedule:
             after = Triangular(final, base, config.every_epochs)
         case name:
             raise InputError(f"schedule={name!r} is unknown")
-    return Warmup(config.warmup_epochs, base * config.warmup_begin_factor, after) if config.warmup_epochs else after
+    return Warmup(warmup, base * config.warmup_begin_factor, after) if warmup else after

@@ -18,6 +18,7 @@ from torchweld.core import Refusal
 from torchweld.fusion.sizes import Shape, static
 from torchweld.maps import (
     ConvMap,
+    Geometry,
     Recipe,
     Sizes,
     add,
@@ -27,6 +28,7 @@ from torchweld.maps import (
     concat,
     identity,
     negate,
+    reads_padding,
     scale,
     total,
 )
@@ -110,7 +112,7 @@ def mapped(second: ConvMap, e: Expression, axis: int) -> Expression:
     plain = replace(second, bias=None)
     if e.bias is not None and g.transposed:
         raise Refusal("a bias before a transposed convolution: its outputs read different numbers of taps")
-    if e.bias is not None and g.padded and g.padding_mode == "zeros":
+    if e.bias is not None and g.padded and g.padding_mode == "zeros" and _padding_read(g, e, axis):
         raise Refusal("a bias before zero padding: the padding is zero there, not the bias, so the border would differ")
     terms = []
     for t in e.terms:
@@ -266,6 +268,15 @@ def _guess(e: Expression) -> int:
     if ndim < 2:
         raise Refusal("a difference of vectors")
     return 1
+
+
+def _padding_read(g: Geometry, e: Expression, axis: int) -> bool:
+    """Whether a map reads its own padding after the terms' maps."""
+    t = e.terms[0]
+    assert t.map is not None
+    first = t.map.geometry.lifted(g.rank)
+    sizes = sizes_of(t.leaf, axis)
+    return first.rank != g.rank or len(sizes) != g.rank or reads_padding(g, first.output_sizes(sizes))
 
 
 def _resized(shape: Shape, axis: int, channels: int) -> Shape:

@@ -1,6 +1,7 @@
 """The algebra of affine maps: every conv, norm, pooling and linear layer is one value, combined by exact laws."""
 
 from torchweld.maps.apply import apply
+from torchweld.maps.borders import reads_padding
 from torchweld.maps.conv_map import ConvMap
 from torchweld.maps.factories import (
     average_pool,
@@ -38,6 +39,7 @@ __all__ = [
     "negate",
     "pad",
     "parameter",
+    "reads_padding",
     "scale",
     "select",
     "selection",

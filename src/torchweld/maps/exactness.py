@@ -1,13 +1,7 @@
 """When a law is exact: the conditions on borders and sizes, each ending in a reason.
 
-Letters as in `geometry`; index 1 is the first map, 2 the second; n is the size of the first map's input.
-
-A second map with zero padding reads zeros at positions outside the first map's output. Composed, the first map is
-computed there too, on an input that is zero outside. Both agree if and only if the first map gives zero there:
-it has no bias, and its windows at those positions lie wholly outside its input,
-
-    near side: e1 <= s1 + p1
-    far side:  n1 s1 - p1 >= n,   for every n: p1(far) >= e1 - 1
+Letters as in `geometry`; index 1 is the first map, 2 the second; n is the size of the first map's input. What a second
+map's padding asks of the first map is worked out in `borders`.
 """
 
 from __future__ import annotations
@@ -15,6 +9,7 @@ from __future__ import annotations
 from math import gcd
 
 from torchweld.core import Refusal
+from torchweld.maps.borders import Window, reads_padding, refused_side, windows
 from torchweld.maps.geometry import Geometry, Sizes
 
 
@@ -25,27 +20,18 @@ def check_composition(second: Geometry, first: Geometry, sizes: Sizes, *, biased
         return
     if not second.padded:
         return
-    if second.padding_mode != "zeros":
-        if not _unstrided_tap(first) or first.padded:
-            raise Refusal(f"{second.padding_mode} padding passes through an unstrided, unpadded 1-tap map only")
-        return
-    if biased:
+    mode = second.padding_mode
+    if mode == "zeros" and biased and reads_padding(second, first.output_sizes(sizes)):
         raise Refusal("a bias before zero padding: the padding is zero there, not the bias, so the border would differ")
-    if first.padded and first.padding_mode != "zeros":
-        raise Refusal(f"zero padding after {first.padding_mode} padding: outside the image the two disagree")
-    inside = first.output_sizes(sizes)
-    for axis, ((near, far), e, s, p) in enumerate(
-        zip(second.padding, first.extent, first.stride, first.padding, strict=True)
-    ):
-        if near and e > s + p[0]:
-            raise Refusal(_border_reason("near", axis, e, s, p[0]))
-        if far:
-            n, n1 = sizes[axis], inside[axis]
-            static = n is not None and n1 is not None
-            holds = n1 * s - p[0] >= n if n is not None and n1 is not None else p[1] >= e - 1
-            if not holds:
-                size = "" if static else ", for a size that is dynamic"
-                raise Refusal(_border_reason("far", axis, e, s, p[1]) + size)
+    if first.padded and first.padding_mode != mode:
+        said = "zero" if mode == "zeros" else mode
+        raise Refusal(f"{said} padding after {first.padding_mode} padding: outside the image the two disagree")
+    for axis, n in enumerate(sizes):
+        one, two = windows(first)[axis], windows(second)[axis]
+        if two.near or two.far:
+            side = refused_side(two, one, mode, n)
+            if side is not None:
+                raise Refusal(_border_reason(mode, side, axis, one) + (", for a size that is dynamic" * (n is None)))
 
 
 def check_sum(a: Geometry, b: Geometry, sizes: Sizes) -> None:
@@ -99,8 +85,12 @@ def _check_transposed(second: Geometry, first: Geometry, *, biased: bool) -> Non
         raise Refusal("a bias before a transposed convolution: its outputs read different numbers of taps")
 
 
-def _border_reason(side: str, axis: int, e: int, s: int, p: int) -> str:
+def _border_reason(mode: str, side: str, axis: int, first: Window) -> str:
+    padding = first.near if side == "near" else first.far
+    saw = (
+        "see the image where the padding says zero" if mode == "zeros" else "see other places than the padding repeats"
+    )
     return (
-        f"zero padding after a map of extent {e} (stride {s}, padding {p}): at the {side} border of axis {axis} "
-        "the first map would see the image where the padding says zero"
+        f"{'zero' if mode == 'zeros' else mode} padding after a map of extent {first.extent} (stride {first.stride}, "
+        f"padding {padding}): at the {side} border of axis {axis} the first map would {saw}"
     )

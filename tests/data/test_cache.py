@@ -113,6 +113,17 @@ def test_other_options_have_a_cache_of_their_own(tmp_path: Path, decodings: list
     assert len(decodings) == 8
 
 
+@pytest.mark.parametrize("holdout", [0.0, 0.4])
+def test_the_scale_from_kept_sums_is_that_of_the_pixels(tmp_path: Path, holdout: float) -> None:
+    for i in range(10):
+        save(tmp_path / "ab"[i % 2] / f"{i}.png", pixels((9, 7, 3), i))
+    for _ in range(2):  # decoded, and from the cache
+        splits = data.read(tmp_path, holdout=holdout)
+        exact = np.asarray(splits.train.inputs, np.float64).transpose(1, 0, 2, 3).reshape(3, -1) / 255
+        assert np.allclose(splits.mean, exact.mean(1), rtol=1e-12)
+        assert np.allclose(splits.std, exact.std(1), rtol=1e-9)
+
+
 def test_a_folder_laid_out_anew_is_another_set(tmp_path: Path) -> None:
     pair_set(tmp_path, ["a", "b"])
     assert data.read(tmp_path, holdout=0).task == "segment"

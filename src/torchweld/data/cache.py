@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from torchweld.core import InputError, written_whole
 from torchweld.data.listing import Listing
 from torchweld.data.stored import Stored, checksum, mapped
 
-_VERSION = 1  # of the decoder and this layout: what an older one stored is decoded again
+_VERSION = 2  # of the decoder and this layout: what an older one stored is decoded again
 
 
 def cache_folder(chosen: str | Path | None, root: Path) -> Path:
@@ -47,6 +49,11 @@ class Entry:
     def masks(self) -> Path:
         return self.folder / "masks.npy"
 
+    @property
+    def sums(self) -> Path:
+        """Of each image and channel the sum of its pixels and of their squares: the scale of any part, unread."""
+        return self.folder / "sums.npy"
+
     def facts(self) -> dict[str, Any] | None:
         """What was written with the arrays, or None if there is nothing whole, or of another time."""
         try:
@@ -58,14 +65,16 @@ class Entry:
             return None
         return facts["facts"] if valid else None
 
-    def arrays(self) -> tuple[Stored, Stored | None]:
-        """The images and, where there are some, the masks."""
-        return mapped(self.inputs), mapped(self.masks) if self.masks.exists() else None
+    def arrays(self) -> tuple[Stored, Stored | None, Stored]:
+        """The images, the masks where there are some, and the sums."""
+        return mapped(self.inputs), mapped(self.masks) if self.masks.exists() else None, mapped(self.sums)
 
-    def complete(self, facts: dict[str, Any]) -> None:
+    def complete(self, facts: dict[str, Any], sums: np.ndarray[Any, Any]) -> None:
         """Says that the arrays beside are whole: written after them."""
-        sums = {path.name: checksum(path) for path in (self.inputs, self.masks) if path.exists()}
-        content = {"version": _VERSION, "fingerprint": self.fingerprint, "checksums": sums, "facts": facts}
+        with written_whole(self.sums) as temporary:
+            np.save(temporary, sums)
+        checksums = {path.name: checksum(path) for path in (self.inputs, self.masks, self.sums) if path.exists()}
+        content = {"version": _VERSION, "fingerprint": self.fingerprint, "checksums": checksums, "facts": facts}
         with written_whole(self.folder / "facts.json") as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

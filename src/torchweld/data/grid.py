@@ -17,7 +17,7 @@ from torchweld.data.draws import Purpose, generator
 from torchweld.data.splits import Dataset, Splits
 
 _GAP, _LABEL, _COLUMNS, _MOST_ROWS = 6, 20, 8, 20
-_LEAST_SIDE, _MOST_SIDE, _FEW_SIDE = 56, 160, 128
+_LEAST_SIDE, _MOST_SIDE = 56, 160
 # Okabe and Ito's colours, told apart by colour-blind readers too; class 0 is left as it is.
 _COLOURS = ((213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0))
 

@@ -17,6 +17,7 @@ import numpy as np
 from torchweld.data.cache import Entry, cache_folder, entry
 from torchweld.data.decoding import BROKEN, Header, decoded, decoded_mask, fitted_mask, header
 from torchweld.data.listing import Listing
+from torchweld.data.moments import sums_of
 from torchweld.data.part import Options, Part
 from torchweld.data.problem import Problem
 from torchweld.data.splits import Dataset
@@ -63,11 +64,11 @@ def read_images(listing: Listing, options: Options, train: Part | None) -> Part:
     classes = listing.classes if values is None else tuple(map(str, values))
     sizes, modes = facts.get("sizes", {}), facts.get("modes", {})
     if problems:
-        return Part(None, task, classes, values, tuple(problems), sizes, modes)
-    inputs, masks = place.arrays()
+        return Part(None, task, classes, values, tuple(problems), sizes=sizes, modes=modes)
+    inputs, masks, sums = place.arrays()
     targets = np.array(listing.labels, np.int64) if masks is None else masks
     names = tuple(str(path.relative_to(listing.root)) for path in listing.images)
-    return Part(Dataset(inputs, targets, names), task, classes, values, (), sizes, modes)
+    return Part(Dataset(inputs, targets, names), task, classes, values, sums=sums, sizes=sizes, modes=modes)
 
 
 def _decode(
@@ -95,6 +96,7 @@ def _decode(
         "values": mapping,
     }
     jobs = [job for job, look in zip(jobs, seen, strict=True) if look.header is not None]
+    sums: list[np.ndarray[Any, Any]] = []
     try:
         with ExitStack() as stack:
             shape = (len(jobs), channels, *size)
@@ -107,14 +109,15 @@ def _decode(
                 if problems:
                     continue  # the rest is decoded only to find what else is wrong
                 good = [pair for pair in pairs if not isinstance(pair, Problem)]
-                images(pixels for pixels, _ in good)
+                images(pixels for pixels, _, _ in good)
+                sums += [summed for _, _, summed in good]
                 if masks is not None:
-                    masks(mask for _, mask in good)
+                    masks(mask for _, mask, _ in good)
             if problems:
                 raise _Broken
     except _Broken:
         return facts, problems
-    place.complete(facts)
+    place.complete(facts, np.array(sums))
     return facts, []
 
 
@@ -158,12 +161,13 @@ def _mapped(
 
 def _pair(
     image: Path, mask: Path | None, size: tuple[int, int], channels: int, table: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None] | Problem:
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, np.ndarray[Any, Any]] | Problem:
+    """An image, its mask in classes, and each channel's sums."""
     try:
         pixels = decoded(image, size, channels)
     except BROKEN as error:
         return Problem(str(image), f"cannot be decoded ({_said(error)})", _UNREADABLE)
-    return pixels, None if mask is None else table[fitted_mask(decoded_mask(mask), size)]
+    return pixels, None if mask is None else table[fitted_mask(decoded_mask(mask), size)], sums_of(pixels)
 
 
 def _table(mapping: Mapping[int, int] | None) -> np.ndarray[Any, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from torchweld.data.problem import Problem
 from torchweld.data.splits import Dataset
@@ -29,6 +32,7 @@ class Part:
     classes: tuple[str, ...] = ()
     mask_values: Mapping[int, int] | None = None
     problems: tuple[Problem, ...] = ()
+    sums: np.ndarray[Any, Any] | None = None  # (N, C, 2) of pixels and of their squares, where they are kept
     sizes: Mapping[str, int] = field(default_factory=dict)  # of the files, height x width
     modes: Mapping[str, int] = field(default_factory=dict)  # of the files, Pillow's names
     columns: tuple[str, ...] = ()  # of a table, its inputs'

@@ -64,13 +64,15 @@ def read(
     if train.dataset is None:
         raise InputError(f"{source}: there is nothing to train on")
     whole = train.dataset
+    sums = train.sums
     if val is not None and val.dataset is not None:
         kept, held = whole, val.dataset
     else:
         strata = np.asarray(whole.targets) if train.task == "classify" else np.zeros(len(whole), np.int64)
         rows, out = held_out(strata, holdout, seed)
         kept, held = whole.part(rows) if len(out) else whole, whole.part(out)
-    scale = measured(kept, len(train.classes))
+        sums = None if sums is None else sums[rows]
+    scale = measured(kept, len(train.classes), sums)
     last = None if tested is None else tested.dataset
     return Splits(
         kept,

@@ -14,6 +14,7 @@ from torch.fx import Graph, GraphModule
 
 from torchweld.core import InputError, written_whole
 from torchweld.fusion.export import export
+from torchweld.fusion.prepack import Prepacked, prepacked
 from torchweld.fusion.report import Report
 from torchweld.maps import Recipe
 
@@ -58,6 +59,13 @@ class Fused:
         program = export(self.module, *self.example)[0]
         with written_whole(path) as temporary:
             torch.export.save(program, temporary)
+
+    def prepack(self) -> Prepacked:
+        """A copy for inference in this process, faster on CPUs with oneDNN: weights in its layout, activations inside.
+
+        Checked against the fused module on the example. Saved files never hold it: it is made after loading.
+        """
+        return prepacked(self.module, *self.example)
 
     @property
     def origins(self) -> dict[str, Origin]:

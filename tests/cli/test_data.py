@@ -54,6 +54,15 @@ def test_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert made["sizes"] == {"8x6": 4}
 
 
+def test_a_network_adds_what_its_step_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "inspect", "digits", "--model", "branched_tiny"]) == 0
+    assert "branched_tiny, batches of 64, Adam: data" in capsys.readouterr().out
+    assert main(["data", "inspect", "digits", "--model", "branched_tiny", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["footprint"]
+    assert made["gradients"] == made["parameters"]
+    assert made["optimizer_state"] > 2 * made["parameters"] - 1
+
+
 def test_every_problem_is_listed_and_the_status_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = fields(tmp_path / "set")
     for i in (0, 2):
@@ -78,6 +87,7 @@ def test_every_problem_is_listed_and_the_status_is_2(tmp_path: Path, capsys: pyt
         (["inspect", "digits", "--task", "segment"], "segment"),
         (["inspect", "digits", "--grid", "a.what"], ".what"),
         (["inspect"], "PATH"),
+        (["inspect", "digits", "--model", "no_such_network"], "no_such_network"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import torch
 import typer
 
 from torchweld import data as datasets
+from torchweld import models as networks
 from torchweld.cli.output import console, print_json, table
 from torchweld.cli.target import JsonOption
 from torchweld.core import InputError
 
-_MOST_CLASSES, _MOST_LISTED = 30, 10
+_MOST_CLASSES, _MOST_LISTED, _STEP_BATCH = 30, 10, 64
 
 
 def data(
@@ -30,6 +33,9 @@ def data(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides what is held out, and drawn.")] = 0,
     cache: Annotated[Path | None, typer.Option("--cache", metavar="FOLDER", help="Where decoded images go.")] = None,
     grid: Annotated[Path | None, typer.Option("--grid", metavar="FILE.png", help="Write a picture of samples.")] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Measure what a training step of this network holds too.")
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """Look at a data set before a network does: classes, sizes, scale, duplicates, memory, and all that is wrong.
@@ -67,10 +73,19 @@ def data(
     seen = datasets.inspect(splits)
     if grid is not None:
         datasets.write_grid(splits, grid, seed=seed)
+    footprint = _footprint(splits, model) if model else None
     if json:
-        print_json({**seen.to_dict(), "problems": [], "grid": None if grid is None else str(grid)})
+        written = None if grid is None else str(grid)
+        step = None if footprint is None else footprint.to_dict()
+        print_json({**seen.to_dict(), "problems": [], "grid": written, "footprint": step})
         return
     _show(splits, seen)
+    if footprint is not None:
+        parts = (f"{name.replace('_', ' ')} {_size_of(count)}" for name, count in footprint.to_dict().items())
+        console().print(
+            f"a step      {model}, batches of {min(_STEP_BATCH, len(splits.train))}, Adam: {', '.join(parts)}",
+            soft_wrap=True,
+        )
     if grid is not None:
         console().print(f"\n[bold]written[/bold] {grid}", soft_wrap=True)
 
@@ -124,6 +139,15 @@ def _show(splits: datasets.Splits, seen: datasets.Inspection) -> None:
     stored, floats = _size_of(seen.stored_bytes), _size_of(seen.float_bytes)
     as_floats = f"; inputs as float32 would be {floats}" if splits.train.inputs.ndim == 4 else ""
     say.print(f"memory      {stored} as they are kept{as_floats}")
+
+
+def _footprint(splits: datasets.Splits, name: str) -> datasets.Footprint:
+    if splits.train.inputs.ndim != 4:
+        raise InputError(f"--model {name} reads images, and {splits.source} is a table; leave it out")
+    some = splits.train.part(np.arange(min(_STEP_BATCH, len(splits.train))))
+    batch = datasets.Batches(some, splits, _STEP_BATCH, shuffle=False).batch(0, 0)
+    network = networks.create(name, len(splits.classes), splits.train.inputs.shape[1])
+    return datasets.footprint(network, batch.inputs, torch.optim.Adam)
 
 
 def _duplicates(pairs: tuple[datasets.Duplicate, ...]) -> str:

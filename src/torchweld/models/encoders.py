@@ -64,7 +64,7 @@ NAMES = tuple(f"unet_{name}" for name in _ENCODERS)
 
 
 def unet(name: str, classes: int, channels: int) -> UNet:
-    """The segmentation network `unet_ENCODER`, of a name in `NAMES`; of an encoder `..._s2` it ends at half the size."""
+    """The segmentation network `unet_ENCODER`, of a name in `NAMES`; of a `..._s2` it ends at half the size."""
     encoder = name.removeprefix("unet_")
     build, smallest = _ENCODERS[encoder]
     return UNet(build(encoder, channels), classes, channels, smallest, from_image=not encoder.endswith("_s2"))

@@ -20,10 +20,11 @@ class Config:
     training data on which the epoch is chosen. `task`, `image_size` (height, width) and `channels` are read from the
     data where None.
 
-    Steps: each takes `batch_size` samples, in `accumulate` parts. After `warmup_epochs`, half of all at most, `schedule`
-    goes from `learning_rate` to `final_rate_factor` times it at the last epoch; `factor`, `every_epochs` and `milestones` (epochs after
-    the warm-up) belong to the schedules that step or cycle. `momentum` is Adam's beta1. `clip_norm`: largest norm of
-    the gradient. `ema`: memory of the running mean of the weights, which is then what is judged and kept; 0 is off.
+    Steps: each takes `batch_size` samples, in `accumulate` parts. After `warmup_epochs`, half of all at most,
+    `schedule` goes from `learning_rate` to `final_rate_factor` times it at the last epoch; `factor`, `every_epochs` and
+    `milestones` (epochs after the warm-up) belong to the schedules that step or cycle. `momentum` is Adam's beta1.
+    `clip_norm`: largest norm of the gradient. `ema`: memory of the running mean of the weights, which is then what is
+    judged and kept; 0 is off.
 
     Fine-tuning: `init_from` is a checkpoint whose weights are taken where they fit, `freeze` name patterns of
     parameters that stay, `rates` pairs of a name pattern and a factor on the rate. `expand` puts a branched block

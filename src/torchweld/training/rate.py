@@ -23,7 +23,7 @@ def schedule(config: Config) -> Schedule:
 
     >>> rate = schedule(Config(epochs=4, learning_rate=0.1, warmup_epochs=1))
     >>> [round(rate(t), 4) for t in (0, 0.5, 1, 2.5, 4)]
-    [0.001, 0.0505, 0.1, 0.05, 0.0001]
+    [0.001, 0.0505, 0.1, 0.0501, 0.0001]
     """
     warmup = min(config.warmup_epochs, config.epochs / 2)
     base, length = config.learning_rate, config.epochs - warmup

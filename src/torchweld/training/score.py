@@ -73,7 +73,7 @@ def evaluate(
     >>> splits = data.read("digits")
     >>> scores = evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), splits.held_out, splits)
     >>> scores.samples, scores.named, 0 <= scores.accuracy <= 1
-    (359, 'accuracy', True)
+    (179, 'accuracy', True)
     """
     team = team or Team()
     name = loss or ("squared" if splits.task == "regress" else "cross_entropy")

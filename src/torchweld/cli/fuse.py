@@ -13,7 +13,7 @@ from torchweld.cli.quiet import quiet
 from torchweld.cli.tables import counts_table
 from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
 from torchweld.core import InputError
-from torchweld.fusion import Fused
+from torchweld.fusion import Fused, PartlyFused
 from torchweld.fusion import explain as explained
 from torchweld.fusion import fuse as weld
 from torchweld.report import drawn, write_page
@@ -29,6 +29,15 @@ def fuse(
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write a page that shows the graph before and after."),
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Weld the largest submodules where the whole cannot be captured.")
+    ] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Modules that may be welded, such as 'backbone*'.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Modules that must stay as they are, such as '*.head'.")
+    ] = None,
     trust: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -42,10 +51,15 @@ def fuse(
             _check_output(name, path, suffix)
     model, examples = read_target(target, inputs, weights, trust)
     with quiet(f"welding {target}"):
-        fused = weld(model, examples)
+        if partial or include or exclude:
+            fused = weld(model, examples, partial=True, include=include or ("*",), exclude=exclude or ())
+        else:
+            fused = weld(model, examples)
         if out is not None:
             fused.save(out)
     if page is not None:
+        if isinstance(fused, PartlyFused):
+            raise InputError(f"--report {page}: a model welded in part has no graph of the whole to show; leave it out")
         _write_page(page, target, fused)
     report = fused.report
     written = [str(path) for path in (out, page) if path is not None]

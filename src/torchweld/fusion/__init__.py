@@ -6,6 +6,7 @@ from torchweld.fusion.explain import explain
 from torchweld.fusion.fuse import fuse
 from torchweld.fusion.fused import Fused, Origin
 from torchweld.fusion.machine import Machine, machine_for, remember_machine, shipped_machine
+from torchweld.fusion.partly import PartlyFused
 from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, Weld
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Fused",
     "Machine",
     "Origin",
+    "PartlyFused",
     "Report",
     "Weld",
     "calibrate_machine",

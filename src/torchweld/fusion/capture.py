@@ -63,7 +63,7 @@ def capture(
     `batch_of_two=False` takes the example as it is; a batch of one is then fixed.
     """
     kwargs = dict(kwargs or {})
-    _check_eval(model)
+    check_eval(model)
     _check_runs(model, args, kwargs)
     names = _names_of(model, args, kwargs)
     program, why_static = export(model, args, kwargs, batch_of_two=batch_of_two)
@@ -89,7 +89,8 @@ def copied(captured: Captured) -> Captured:
     )
 
 
-def _check_eval(model: nn.Module) -> None:
+def check_eval(model: nn.Module) -> None:
+    """Raises `InputError` where the model, or a module in it, is in training mode."""
     training = [name for name, module in model.named_modules() if module.training]
     if "" in training:
         raise InputError(f"the model ({type(model).__name__}) is in training mode; call .eval() on it first")

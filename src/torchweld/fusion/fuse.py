@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
 from torch.fx import Node
 
-from torchweld.core import CheckFailed
+from torchweld.core import CheckFailed, InputError
 from torchweld.fusion.analyse import Analysis, analyse
 from torchweld.fusion.buffers import buffers_kept
-from torchweld.fusion.capture import Captured, capture
+from torchweld.fusion.capture import Captured, capture, check_eval
 from torchweld.fusion.cost import Costs
 from torchweld.fusion.counts import counts_after, counts_before
 from torchweld.fusion.cover import as_written, cover
@@ -29,11 +29,36 @@ from torchweld.fusion.join import joined
 from torchweld.fusion.lift import constants_of, local_laws
 from torchweld.fusion.machine import machine_for
 from torchweld.fusion.measure import WRITTEN, Measured, MeasuredCosts, fastest
+from torchweld.fusion.partial import fuse_parts
+from torchweld.fusion.partly import PartlyFused
 from torchweld.fusion.plan import Plan
 from torchweld.fusion.report import Report
 from torchweld.fusion.rewrites import Rewritten, rewrite
-from torchweld.fusion.verify import TWIN_BOUND, Trial, certify, errors_of, trials
+from torchweld.fusion.verify import TWIN_BOUND, Inputs, Trial, certify, errors_of, trials
 from torchweld.maps import Recipe
+
+
+@overload
+def fuse(
+    model: nn.Module,
+    example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    measure: bool = False,
+) -> Fused: ...
+
+
+@overload
+def fuse(
+    model: nn.Module,
+    example_inputs: Any,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    measure: bool = False,
+    partial: bool,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+) -> Fused | PartlyFused: ...
 
 
 def fuse(
@@ -42,13 +67,19 @@ def fuse(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     measure: bool = False,
-) -> Fused:
+    partial: bool = False,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+) -> Fused | PartlyFused:
     """The same function with as few and as cheap operations as the algebra allows, and the proof.
 
-    `example_inputs`: a tensor, or a tuple of the model's positional arguments; their sizes are what the plan is made
-    for, but every size that the model accepts stays allowed where the model allows it. The model is not modified.
+    `example_inputs`: a tensor, a tuple of the model's positional arguments, or a list of such tuples, all of which the
+    proof then covers. The sizes of the first are what the plan is made for, but every size that the model accepts stays
+    allowed where the model allows it. The model is not modified.
     `measure`: times maps and whole plans on this machine instead of estimating them; where none is faster than the
     model, its graph stays as it was written. The report's notes say what was found.
+    `partial`: where the model cannot be captured as a whole, welds its largest submodules that can; `include` and
+    `exclude` are name patterns (`backbone*`) of modules that may be welded and of modules that must stay as they are.
 
     Raises `InputError` if the model is in training mode, does not run on the inputs or cannot be captured, and
     `CheckFailed` if the result is not the same function to within rounding.
@@ -59,13 +90,42 @@ def fuse(
     >>> fused.report.before.operators, fused.report.after.operators
     (2, 1)
     """
-    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    kwargs = dict(example_kwargs or {})
+    (args, kwargs), *more = examples = _examples(example_inputs, example_kwargs)
+    restricted = "*" not in include or bool(exclude)
+    if restricted and not partial:
+        raise InputError("include and exclude choose among submodules: they go with partial=True")
+    why = "its parts are chosen by name"
     with buffers_kept(model):
+        check_eval(model)
         try:
-            return _fuse(model, args, kwargs, batch_of_two=True, measure=measure)
-        except _DependsOnBatch:
-            return _fuse(model, args, kwargs, batch_of_two=False, measure=measure)
+            if not restricted:
+                return _as_one(model, args, kwargs, more, measure=measure)
+        except (InputError, CheckFailed) as error:
+            if not partial:
+                raise
+            why = str(error)
+
+        def weld(part: nn.Module, calls: Sequence[Inputs]) -> Fused:
+            (args, kwargs), *more = calls
+            return _as_one(part, args, kwargs, more, measure=measure)
+
+        return fuse_parts(model, examples, weld, include, exclude, why)
+
+
+def _examples(inputs: Any, kwargs: Mapping[str, Any] | None) -> list[Inputs]:
+    """The sets of inputs: a tensor, a tuple of arguments, or a list of such tuples."""
+    several = isinstance(inputs, list) and inputs and all(isinstance(i, tuple) for i in inputs)
+    given = inputs if several else [tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)]
+    return [(args, dict(kwargs or {})) for args in given]
+
+
+def _as_one(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], more: Sequence[Inputs], *, measure: bool
+) -> Fused:
+    try:
+        return _fuse(model, args, kwargs, more, batch_of_two=True, measure=measure)
+    except _DependsOnBatch:
+        return _fuse(model, args, kwargs, more, batch_of_two=False, measure=measure)
 
 
 class _DependsOnBatch(Exception):
@@ -73,7 +133,13 @@ class _DependsOnBatch(Exception):
 
 
 def _fuse(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, batch_of_two: bool, measure: bool
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    more: Sequence[Inputs],
+    *,
+    batch_of_two: bool,
+    measure: bool,
 ) -> Fused:
     seconds: dict[str, float] = {}
     with _timed(seconds, "capture"):
@@ -87,12 +153,15 @@ def _fuse(
             rewritten, planned, measured = _by_the_clock(model, captured, rewritten, planned, args, kwargs)
         notes.append(str(measured))
     with _timed(seconds, "verify"):
-        proof = _proof(model, captured, planned, args, kwargs, notes)
+        proof = _proof(model, captured, planned, args, kwargs, more, notes)
         refused = proof[0][1] is None
         if batch_of_two and (refused or (not _within(proof[0][1]) and any(t.units for t, _ in proof))):
             raise _DependsOnBatch
         if refused:
             raise CheckFailed("the captured graph does not run on the example inputs that it was captured from")
+        for t, error in proof:
+            if t.given and error is None:
+                raise InputError(f"the model was captured for other sizes than those of the example {t.shapes}")
         needed = {size for t, error in proof for size in t.units if not _within(error)}
         conditions = [c for c in captured.conditions if (size := excludes_one_only(c)) is None or size in needed]
         proven = [(t, error) for t, error in proof if error is not None and needed.isdisjoint(t.units)]
@@ -187,6 +256,7 @@ def _proof(
     planned: _Planned,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    more: Sequence[Inputs],
     notes: list[str],
 ) -> list[tuple[Trial, float | None]]:
     """Trials and the twin's errors: against the model in float64, or its captured graph where it casts by itself."""
@@ -194,14 +264,14 @@ def _proof(
     twin = planned.emit(always, double=True).module
     rounding = max(torch.finfo(_dtype(captured)).eps, torch.finfo(torch.float32).eps) ** 0.5
     try:
-        done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs)
+        done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs, more)
         errors = errors_of(twin, done)
         casts = errors[0] is not None and TWIN_BOUND < errors[0] < rounding
     except FAILURES:
         casts = True
     if casts:
         as_captured = _planned(captured).as_written().emit((), double=True).module
-        done = trials(model, as_captured, captured, args, kwargs)
+        done = trials(model, as_captured, captured, args, kwargs, more)
         errors = errors_of(twin, done)
         if done[0].native_error > rounding:
             raise CheckFailed(f"the captured graph differs from the model by {done[0].native_error:.2g}")

@@ -31,6 +31,7 @@ class Trial:
     """Inputs of one check, and what the original gives for them in float64 and in its own dtype.
 
     `units`: sizes that are 1 here and that the exporter's conditions would exclude; this trial decides about them.
+    `given`: an example of the user's.
     """
 
     inputs: Inputs
@@ -38,22 +39,31 @@ class Trial:
     exact: list[Any]
     native_error: float
     units: tuple[Size, ...] = ()
+    given: bool = False
 
 
 def trials(
-    model: nn.Module, reference: nn.Module, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module,
+    reference: nn.Module,
+    captured: Captured,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    more: Sequence[Inputs] = (),
 ) -> list[Trial]:
-    """Runs the original as it is and its float64 `reference`, at the example's sizes and at others that it accepts."""
+    """Runs the original as it is and its float64 `reference`, at the example's sizes and at others that it accepts.
+
+    `more`: further examples of the user's, which must be accepted."""
     done: list[Trial] = []
-    for inputs, units in _variants(captured, args, kwargs):
+    first, *others = _variants(captured, args, kwargs)
+    for inputs, units in (first, *((m, ()) for m in more), *others):
         try:
-            exact, native = _outputs(reference, _doubled(inputs)), _outputs(model, inputs)
+            exact, native = outputs_of(reference, doubled(inputs)), outputs_of(model, inputs)
         except FAILURES:
-            if not done:
-                raise  # the example itself
+            if len(done) <= len(more):
+                raise  # an example itself
             continue  # a size that the original does not take
         shapes = ", ".join("x".join(map(str, t.shape)) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
-        done.append(Trial(inputs, shapes, exact, _error(native, exact), units))
+        done.append(Trial(inputs, shapes, exact, error_between(native, exact), units, len(done) <= len(more)))
     return done
 
 
@@ -62,7 +72,7 @@ def errors_of(twin: nn.Module, done: Sequence[Trial]) -> list[float | None]:
     errors: list[float | None] = []
     for t in done:
         try:
-            errors.append(_error(_outputs(twin, _doubled(t.inputs)), t.exact))
+            errors.append(error_between(outputs_of(twin, doubled(t.inputs)), t.exact))
         except FAILURES:
             errors.append(None)
     return errors
@@ -71,7 +81,8 @@ def errors_of(twin: nn.Module, done: Sequence[Trial]) -> list[float | None]:
 def certify(fused: nn.Module, proof: Sequence[tuple[Trial, float]], dtype: torch.dtype) -> Certificate:
     """The certificate; raises `CheckFailed` where an error is out of its bound."""
     checks = tuple(
-        Check(t.shapes, error, _error(_outputs(fused, t.inputs), t.exact), t.native_error) for t, error in proof
+        Check(t.shapes, error, error_between(outputs_of(fused, t.inputs), t.exact), t.native_error)
+        for t, error in proof
     )
     native = max(c.native_error for c in checks)
     certificate = Certificate(
@@ -143,7 +154,9 @@ def _drawn(
     return pool[picked].to(example.device)
 
 
-def _doubled(inputs: Inputs) -> Inputs:
+def doubled(inputs: Inputs) -> Inputs:
+    """Floating-point tensors in float64."""
+
     def wide(value: Any) -> Any:
         return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
@@ -151,13 +164,15 @@ def _doubled(inputs: Inputs) -> Inputs:
     return both
 
 
-def _outputs(model: Callable[..., Any], inputs: Inputs) -> list[Any]:
+def outputs_of(model: Callable[..., Any], inputs: Inputs) -> list[Any]:
+    """The leaves of what the model gives for a copy of the inputs."""
     args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs)
     with torch.no_grad():
         return list(pytree.tree_leaves(model(*args, **kwargs)))
 
 
-def _error(actual: list[Any], exact: list[Any]) -> float:
+def error_between(actual: list[Any], exact: list[Any]) -> float:
+    """The largest relative error of an output; infinite where they differ in kind."""
     if len(actual) != len(exact):
         return float("inf")
     errors = [0.0]

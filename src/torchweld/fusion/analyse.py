@@ -119,9 +119,14 @@ class _Pass:
 
     def _options(self, operand: Node) -> list[tuple[float, Expression]]:
         own = [(c.flow, c.expression) for c in self.cuts.get(operand, ()) if c.expression is not None]
-        if operand not in self.cuts or may_be_leaf(operand):
+        if operand not in self.cuts or may_be_leaf(operand) or self._better_mapped(operand):
             own.append((self._leaf_flow(_leaf(operand)), bare(_leaf(operand))))
         return own
+
+    def _better_mapped(self, view: Node) -> bool:
+        """Whether the cheapest way to a view's value has maps after the view (a convolution of what was pooled)."""
+        best = self.cuts[view][0].expression
+        return best is not None and any(t.map is not None and not t.map.is_identity for t in best.terms)
 
     def _leaf_flow(self, leaf: Leaf) -> float:
         chain = sum(self.costs.view(link) for link in leaf.links)

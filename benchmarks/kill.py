@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.training.test_resume import EVERYTHING, KILLED, _wait_for_a_new_step, assert_same, final_state
 
 from torchweld.core import written_whole

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torchweld.core import InputError as InputError
     from torchweld.deploy import bench as bench
     from torchweld.fusion import fuse as fuse
+    from torchweld.training import train as train
 
 # Names are looked up on first use, so that `torchweld --help` need not wait for torch.
 _HOME = {
@@ -19,6 +20,7 @@ _HOME = {
     "collapse": "torchweld.fusion",
     "expand": "torchweld.fusion",
     "fuse": "torchweld.fusion",
+    "train": "torchweld.training",
 }
 _FOLDERS = frozenset(
     {
@@ -38,7 +40,7 @@ _FOLDERS = frozenset(
     }
 )
 
-__all__ = ["CheckFailed", "InputError", "bench", "fuse"]
+__all__ = ["CheckFailed", "InputError", "bench", "fuse", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,7 @@
 
 from torchweld.data.augmentation import Augmentation
 from torchweld.data.batches import Batch, Batches
-from torchweld.data.dataset import Split
 from torchweld.data.dates import Characters, DateBatch, date_batch, date_pair
-from torchweld.data.digits import digits
 from torchweld.data.footprint import Footprint, footprint
 from torchweld.data.grid import grid, write_grid
 from torchweld.data.inspecting import Duplicate, Inspection, inspect
@@ -15,7 +13,6 @@ from torchweld.data.selection import Selection
 from torchweld.data.sizes import deep_size, shallow_size
 from torchweld.data.splits import Dataset, Splits
 from torchweld.data.stream import Once, Stream, Walk, walked
-from torchweld.data.table import load
 
 __all__ = [
     "Augmentation",
@@ -32,18 +29,15 @@ __all__ = [
     "Problem",
     "Scale",
     "Selection",
-    "Split",
     "Splits",
     "Stream",
     "Walk",
     "date_batch",
     "date_pair",
     "deep_size",
-    "digits",
     "footprint",
     "grid",
     "inspect",
-    "load",
     "problems",
     "read",
     "shallow_size",

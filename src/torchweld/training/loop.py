@@ -72,7 +72,7 @@ def _run(session: Session, watchers: Sequence[Watcher]) -> Run:
             for watcher in told:
                 watcher.begin(session)
             while session.epoch < config.epochs and session.stopped is None:
-                record = _epoch(session, told, stop)
+                record = run_epoch(session, told, stop)
                 if record is not None:
                     for watcher in told:
                         watcher.epoch_done(session, record)
@@ -91,8 +91,8 @@ def _run(session: Session, watchers: Sequence[Watcher]) -> Run:
         return run
 
 
-def _epoch(session: Session, watchers: Sequence[Watcher], stop: Sequence[bool]) -> Record | None:
-    """The rest of an epoch, and what it came to; None if it was interrupted."""
+def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence[bool] = (False,)) -> Record | None:
+    """The rest of an epoch, and what it came to; None if it was asked to stop."""
     config, machine, model = session.config, session.machine, session.wrapped
     set_training(model)
     began = mark = time.perf_counter()

@@ -28,13 +28,14 @@ def plot(
     True
     """
     times = np.linspace(0, length, 1001)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         for name, schedule in schedules.items():
             axes.plot(times, [schedule(t) for t in times], label=name, linewidth=1.6)
         axes.set(xlabel=unit, ylabel="learning rate", yscale=scale)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     with written_whole(target) as temporary:
         figure.savefig(temporary, dpi=130)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +93,8 @@ class Fused:
         """
         state = self._state_of(model)
         targets = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        numbers = {key: recipe.evaluate(state) for key, recipe in self.recipes.items() if key in targets}
-        with torch.no_grad():
+        with _one_thread(), torch.no_grad():
+            numbers = {key: recipe.evaluate(state) for key, recipe in self.recipes.items() if key in targets}
             for key, tensor in numbers.items():
                 targets[key].copy_(tensor.reshape(targets[key].shape))
 
@@ -112,6 +113,17 @@ class Fused:
             if state[key].shape != was.shape:
                 raise InputError(f"{key!r} had shape {was.shape} when it was welded, not {tuple(state[key].shape)}")
         return state
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many kernels, each small: threads would spend longer on waiting for each other than on the sums."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fingerprints_of(state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Fingerprint]:

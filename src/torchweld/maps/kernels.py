@@ -55,6 +55,8 @@ def compose_kernels(
         equation = "gom...,gmi...->goi..."
         result_shape = (g, out // g, first_blocks.shape[2])
     rank = len(size)
+    if 1 in (_count(second.shape[2:]), _count(first.shape[2:])) and size in (second.shape[2:], first.shape[2:]):
+        return _at_one_tap(equation, second_blocks, first_blocks, rank).reshape(out, -1, *size)
     result = second.new_zeros(*result_shape, *size)
     k2, k1 = second.shape[2:], first.shape[2:]
     one_by_one, whole = (first_blocks, second_blocks) if _count(k1) <= _count(k2) else (second_blocks, first_blocks)
@@ -69,6 +71,16 @@ def compose_kernels(
         )
         result[_at(*place)] += _contract(equation, *pair, rank)
     return result.reshape(out, -1, *size)
+
+
+def _at_one_tap(equation: str, second: Tensor, first: Tensor, rank: int) -> Tensor:
+    """The composition where one of the kernels has a single tap: the other's taps stay where they are."""
+    dims = (second.ndim - rank, first.ndim - rank)
+    if _count(second.shape[dims[0] :]) == 1:
+        second = second.reshape(second.shape[: dims[0]])
+    else:
+        first = first.reshape(first.shape[: dims[1]])
+    return _contract(equation, second, first, rank)
 
 
 def _contract(equation: str, second: Tensor, first: Tensor, rank: int) -> Tensor:
@@ -102,9 +114,14 @@ def spread(
 ) -> Tensor:  # (O, I/g, *size)
     """The kernel's taps on a larger grid: tap i at `start + i * step`, zeros elsewhere."""
     wide = weight.new_zeros(*weight.shape[:2], *size)
-    place = tuple(slice(a, a + (k - 1) * d + 1, d) for a, d, k in zip(start, step, weight.shape[2:], strict=True))
-    wide[_at(*place)] = weight
+    taps_of(wide, weight, start, step).copy_(weight)
     return wide
+
+
+def taps_of(wide: Tensor, weight: Tensor, start: Steps, step: Steps) -> Tensor:
+    """The part of a larger kernel where the taps of `weight` lie: tap i at `start + i * step`."""
+    place = tuple(slice(a, a + (k - 1) * d + 1, d) for a, d, k in zip(start, step, weight.shape[2:], strict=True))
+    return wide[_at(*place)]
 
 
 def through(

@@ -17,7 +17,7 @@ from torchweld.core import Refusal
 from torchweld.maps.conv_map import ConvMap
 from torchweld.maps.exactness import check_composition, check_sum, common_dilation, slack
 from torchweld.maps.geometry import Geometry, Sizes
-from torchweld.maps.kernels import Steps, compose_kernels, regroup, spread, through
+from torchweld.maps.kernels import Steps, compose_kernels, regroup, spread, taps_of, through
 from torchweld.maps.recipe import Recipe
 
 
@@ -202,11 +202,13 @@ def _union(a: Geometry, b: Geometry, groups: int) -> tuple[Geometry, tuple[Steps
 def _sum(
     a: Tensor, b: Tensor, on_grid: tuple[tuple[Steps, int, Steps, Steps], ...], groups: int, size: Steps
 ) -> Tensor:
-    result = None
-    for weight, (shape, own_groups, start, step) in zip((a, b), on_grid, strict=True):
-        part = regroup(spread(weight.reshape(shape), size, start, step), own_groups, groups)
-        result = part if result is None else result + part
-    assert result is not None
+    parts = [
+        (regroup(weight.reshape(shape), own_groups, groups), start, step)
+        for weight, (shape, own_groups, start, step) in zip((a, b), on_grid, strict=True)
+    ]
+    (first, start, step), (second, *place) = sorted(parts, key=lambda part: part[0].numel(), reverse=True)
+    result = first.clone() if tuple(first.shape[2:]) == size else spread(first, size, start, step)
+    taps_of(result, second, *place).add_(second)
     return result
 
 

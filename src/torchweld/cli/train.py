@@ -15,7 +15,7 @@ from torchweld.cli.output import console, print_json, table
 from torchweld.cli.target import JsonOption
 from torchweld.core import InputError
 from torchweld.data import Splits
-from torchweld.training import Config, Progress, Run, load_config, overridden, recipe, resume, trackers
+from torchweld.training import RECIPES, Config, Progress, Run, load_config, overridden, recipe, resume, trackers
 from torchweld.training import train as train_run
 from torchweld.training.overlays import draw_predictions
 
@@ -38,7 +38,7 @@ def train(
         str | None, typer.Option("--task", help="classify, segment or regress; guessed from the data if left out.")
     ] = None,
     recipe_name: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME", help="digits, classify, fashion, segment or regress.")
+        str | None, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}; guessed from the data if left out.")
     ] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config.json of a run, or of a search.")

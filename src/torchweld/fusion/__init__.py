@@ -7,7 +7,7 @@ from torchweld.fusion.fuse import fuse
 from torchweld.fusion.fused import Fused, Origin
 from torchweld.fusion.machine import Machine, machine_for, remember_machine, shipped_machine
 from torchweld.fusion.partly import PartlyFused
-from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, Weld
+from torchweld.fusion.report import Certificate, Check, Counts, Declined, Report, WeightRange, Weld
 
 __all__ = [
     "Certificate",
@@ -21,6 +21,7 @@ __all__ = [
     "Origin",
     "PartlyFused",
     "Report",
+    "WeightRange",
     "Weld",
     "calibrate_machine",
     "collapse",

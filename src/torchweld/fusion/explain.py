@@ -22,6 +22,23 @@ def explain(report: Report) -> str:
         "declined",
         *_tree([(d.where, d.reason) for d in report.refusals]),
     ]
+    risks = [r for r in report.ranges if r.risk]
+    if report.ranges:
+        lines += ["", f"int8: {len(risks)} of {len(report.ranges)} merged kernels at risk"]
+        lines += (
+            _tree(
+                [
+                    (
+                        r.where,
+                        f"{r.risk}  (error with one scale {r.tensor_before:.1%} -> {r.tensor_after:.1%}, "
+                        f"with one a channel {r.channel_before:.1%} -> {r.channel_after:.1%})",
+                    )
+                    for r in risks
+                ]
+            )
+            if risks
+            else []
+        )
     if report.notes:
         lines += ["", "notes", *(f"  {note}" for note in report.notes)]
     return "\n".join(lines)

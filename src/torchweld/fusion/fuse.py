@@ -32,6 +32,7 @@ from torchweld.fusion.measure import WRITTEN, Measured, MeasuredCosts, fastest
 from torchweld.fusion.partial import fuse_parts
 from torchweld.fusion.partly import PartlyFused
 from torchweld.fusion.plan import Plan
+from torchweld.fusion.ranges import weight_ranges
 from torchweld.fusion.report import Report
 from torchweld.fusion.rewrites import Rewritten, rewrite
 from torchweld.fusion.verify import TWIN_BOUND, Inputs, Trial, certify, errors_of, trials
@@ -177,6 +178,7 @@ def _fuse(
         certificate,
         (*notes, *(f"not asserted: {c}" for c in emitted.unread_conditions)),
         {stage: round(s, 3) for stage, s in seconds.items()},
+        weight_ranges(emitted.module, emitted.recipes, captured.state),
     )
     read = frozenset(key for recipe in emitted.recipes.values() for key in recipe.parameters())
     own = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))

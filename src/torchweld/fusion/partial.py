@@ -198,6 +198,7 @@ def _report(model: nn.Module, search: _Search) -> Report:
         _certificate(model, search, [r.certificate for r in parts.values()], notes),
         tuple(notes),
         seconds,
+        tuple(replace(row, where=f"{p}.{row.where}") for p, r in parts.items() for row in r.ranges),
     )
 
 

@@ -68,6 +68,21 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class WeightRange:
+    """Relative rounding errors of a merged kernel in int8, with one scale for all of it and with one a channel.
+
+    `before` is the worst of the kernels that went in. `risk` says what merging made worse and what to do; "" if none.
+    """
+
+    where: str
+    tensor_before: float
+    tensor_after: float
+    channel_before: float
+    channel_after: float
+    risk: str
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything `fuse` has to say. `notes` names what was fixed at capture; `seconds` is per stage of the pipeline."""
 
@@ -78,6 +93,7 @@ class Report:
     certificate: Certificate
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    ranges: tuple[WeightRange, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries, lists, numbers and strings, ready for JSON."""

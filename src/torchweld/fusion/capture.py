@@ -23,6 +23,7 @@ from torchweld.fusion.buffers import changed, snapshot
 from torchweld.fusion.export import FAILURES, export, first_line
 from torchweld.fusion.functionalise import functionalise
 from torchweld.fusion.guards import always_holds, can_be_asserted
+from torchweld.fusion.reshape_as import plain_reshapes
 from torchweld.fusion.sizes import Hints, shape_of
 
 _PARAMETERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
@@ -160,6 +161,7 @@ def _read(
         copies[node] = new
     _unflatten_output(graph, program)
     pinned = functionalise(graph)
+    plain_reshapes(graph, pinned)
     used = {n.target for n in graph.nodes if n.op == "get_attr"}
     return Captured(
         graph,

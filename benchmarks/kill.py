@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.training.test_resume import EVERYTHING, KILLED, _wait_for_a_new_step, assert_same, final_state
+from tests.training.runs import EVERYTHING, KILLED, assert_same, final_state, wait_for_a_new_step
 
 from torchweld.core import written_whole
 from torchweld.training import Shelf, train
@@ -45,7 +45,7 @@ def main() -> None:
         loadable, orphans, began = 0, 0, time.perf_counter()
         for _ in track(range(arguments.kills), "killing"):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            _wait_for_a_new_step(folder, process, moments.uniform(0.0, 0.25))
+            wait_for_a_new_step(folder, process, moments.uniform(0.0, 0.25))
             process.kill()
             process.wait()
             orphans += len(list(folder.rglob(".*")))

@@ -3,85 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from torchweld.core import InputError
-from torchweld.data import Augmentation
-from torchweld.training import Config, Record, StepRecord, load_checkpoint, load_config, resume, save_checkpoint, train
-from torchweld.training.session import Session
+from torchweld.training import load_checkpoint, load_config, resume, save_checkpoint, train
 from torchweld.training.shelf import Shelf
 
-# All that draws or remembers: dropout, augmentation with mixing, accumulation, a running mean, clipping, warm-up.
-EVERYTHING = Config(
-    model="branched_nano",
-    epochs=3,
-    batch_size=96,
-    accumulate=2,
-    dropout=0.3,
-    ema=0.95,
-    clip_norm=1.0,
-    augmentation=Augmentation(shift_pixels=1, rotate_degrees=10.0, erase=0.3, mixup=0.2),
-    threads=1,
-    dtype="float32",
-    channels_last=True,
-    trackers=(),
-)
-
-
-class StopAt:
-    """Asks for an end, as Ctrl-C does, after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def begin(self, session: Session) -> None: ...
-
-    def step_done(self, session: Session, record: StepRecord) -> None:
-        if record.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def epoch_done(self, session: Session, record: Record) -> None: ...
-
-    def end(self, session: Session) -> None: ...
-
-
-def assert_same(a: Any, b: Any, place: str = "") -> None:
-    """Equal to the bit, and of the same types, all the way down."""
-    assert type(a) is type(b), place
-    if isinstance(a, Tensor):
-        assert torch.equal(a, b), place
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), place
-        for key in a:
-            assert_same(a[key], b[key], f"{place}/{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), place
-        for i, (left, right) in enumerate(zip(a, b, strict=True)):
-            assert_same(left, right, f"{place}/{i}")
-    else:
-        assert a == b, place
-
-
-def final_state(folder: Path) -> dict[str, Any]:
-    """The newest checkpoint without what a clock decides."""
-    found = Shelf(folder / "checkpoints").latest()
-    assert found is not None
-    state = found[1]
-    state["progress"].pop("seconds")
-    state["history"] = [Record(**record).figures() for record in state["history"]]
-    return state
+from .runs import EVERYTHING, KILLED, StopAt, assert_same, final_state, wait_for_a_new_step
 
 
 @pytest.fixture(scope="module")
@@ -176,20 +111,6 @@ def test_kept_are_the_last_few_and_the_best(tmp_path: Path) -> None:
     assert load_config(tmp_path / "run" / "config.json") == run.config
 
 
-KILLED = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from torchweld.training import load_config, resume, train
-folder = Path(sys.argv[1])
-if (folder / "config.json").exists():
-    resume(folder)
-else:
-    train(load_config(Path(sys.argv[2])), folder)
-"""
-
-
 def test_sigkill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     """Ten here; `benchmarks/kill.py` does a hundred."""
     kills, config = 10, replace(EVERYTHING, epochs=6, save_steps=1)
@@ -201,7 +122,7 @@ def test_sigkill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     while True:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if done < kills:
-            _wait_for_a_new_step(folder, process, moments.uniform(0.0, 0.25))
+            wait_for_a_new_step(folder, process, moments.uniform(0.0, 0.25))
             process.kill()
             process.wait()
             done += 1
@@ -214,25 +135,6 @@ def test_sigkill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     assert done == kills
     assert not list(folder.rglob(".*"))
     assert_same(final_state(folder), final_state(tmp_path / "straight"))
-
-
-def _wait_for_a_new_step(folder: Path, process: subprocess.Popen[bytes], then_seconds: float) -> None:
-    """Until the process has written a checkpoint of its own, and a random moment longer."""
-    begun = time.time()
-    while process.poll() is None:
-        files = [path for path in (folder / "checkpoints").glob("step-*") if _written(path) > begun]
-        if len(files) > 1:
-            time.sleep(then_seconds)
-            return
-        time.sleep(0.01)
-        assert time.time() - begun < 300
-
-
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # let go meanwhile
-        return 0.0
 
 
 def test_any_number_of_models_and_optimizers_in_one_file(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def train(
         str | None, typer.Option("--task", help="classify, segment or regress; guessed from the data if left out.")
     ] = None,
     recipe_name: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}; guessed from the data if left out.")
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}; guessed from the data if left out."),
     ] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config.json of a run, or of a search.")

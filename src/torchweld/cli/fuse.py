@@ -38,6 +38,9 @@ def fuse(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Modules that must stay as they are, such as '*.head'.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time maps and whole plans on this machine instead of estimating them.")
+    ] = False,
     trust: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -52,9 +55,11 @@ def fuse(
     model, examples = read_target(target, inputs, weights, trust)
     with quiet(f"welding {target}"):
         if partial or include or exclude:
-            fused = weld(model, examples, partial=True, include=include or ("*",), exclude=exclude or ())
+            fused = weld(
+                model, examples, measure=measure, partial=True, include=include or ("*",), exclude=exclude or ()
+            )
         else:
-            fused = weld(model, examples)
+            fused = weld(model, examples, measure=measure)
         if out is not None:
             fused.save(out)
     if page is not None:

@@ -21,7 +21,7 @@ from torchweld.report import drawn, write_page
 
 def fuse(
     target: TargetArgument,
-    inputs: InputOption,
+    inputs: InputOption = None,
     weights: WeightsOption = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.pt2", help="Write the welded model.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List each weld and each refusal, by module.")] = False,

@@ -36,6 +36,7 @@ _FOLDERS = frozenset(
         "models",
         "optimize",
         "report",
+        "search",
         "training",
     }
 )

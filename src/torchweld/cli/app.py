@@ -22,6 +22,7 @@ from torchweld.core import CheckFailed, InputError
 VERBS: dict[str, str] = {
     "demo": "Train a branched network on real digits, weld it, prove it equal, time it.",
     "train": "Train a network on a folder of data; stop and resume exactly.",
+    "search": "Search the settings of a training run, on one machine or many.",
     "fuse": "Weld a model: the same function in fewer operations, with a certificate.",
     "bench": "Time a model against its welded form, in turns in one process.",
     "convert": "Turn a pickled state_dict into safetensors, without running what may hide in it.",

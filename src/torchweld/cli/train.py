@@ -77,7 +77,7 @@ def train(
     elif begun:
         raise InputError(f"{folder} holds a run already; go on with it by --resume, or choose another --out")
     else:
-        config, splits = _asked_for(source, test, task, recipe_name, config_file, settings or [])
+        config, splits = asked_for(source, test, task, recipe_name, config_file, settings or [])
     watchers = [Progress(), *trackers(config.trackers, folder)] if leads else []
     say.print(f"[bold]training[/bold] {config.model} on {config.data}, {config.epochs} epochs, into {folder}")
     try:
@@ -95,7 +95,7 @@ def train(
     _show(run, folder, pictures, say)
 
 
-def _asked_for(
+def asked_for(
     source: str | None,
     test: str | None,
     task: str | None,

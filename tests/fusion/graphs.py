@@ -44,6 +44,17 @@ class PerChannel(nn.Module):
         return x * self.factors + self.shifts
 
 
+class Product(nn.Module):
+    """Two matrices of low rank between, as functional code has them."""
+
+    def __init__(self, channels: int, rank: int, out: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(channels, rank)), nn.Parameter(torch.randn(rank, out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.a @ self.b
+
+
 class Drawn(nn.Module):
     """Layers in a row, each with the values it reads; a layer may stand at several places. Gives what nobody reads."""
 
@@ -85,6 +96,15 @@ IMAGES: dict[str, Callable[[Tensor], Tensor]] = {
     "halves": lambda x: torch.cat(list(reversed(x.chunk(2, 1))), 1),
     "every other": lambda x: x[:, ::2],
     "every other pixel": lambda x: x[:, :, ::2, 1::2],
+    "channels flipped": lambda x: x.flip(1),
+    "rolled": lambda x: x.roll(1, 1).roll(1, 2),
+    "repeated": lambda x: x.repeat(1, 2, 1, 1),
+    "stacked": lambda x: torch.stack([x, -2 * x, x.sigmoid()], 1).sum(1),
+    "plus nothing": lambda x: sum([x, x]) * 1,
+    "summed": lambda x: x.sum((2, 3)),
+    "narrowed": lambda x: x.narrow(1, 0, 1 + x.shape[1] // 2),
+    "flattened": lambda x: F.adaptive_avg_pool2d(x, (2, 1)).flatten(1),
+    "flattened, channels last": lambda x: F.adaptive_avg_pool2d(x, (1, 2)).permute(0, 2, 3, 1).flatten(1),
     "shuffle": lambda x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
 }
 IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -142,7 +162,8 @@ def _layer(draw: Draw, at: int, values: Sequence[Tensor]) -> tuple[nn.Module, li
     x = values[at]
     alike = [i for i, v in enumerate(values) if v.shape == x.shape]
     kinds = ["conv", "conv", "norm", "add", "cat", "slice", "pool", "parameters", "function", "function", "in place"]
-    kind = draw(st.sampled_from(kinds if x.ndim == 4 else ["linear", "linear", "add", "features"]))
+    others = ["linear", "linear", "add", "features", "layer norm", "matrix"]
+    kind = draw(st.sampled_from([*kinds, "group norm"] if x.ndim == 4 else others))
     channels = x.shape[1]
     if kind == "conv":
         return _convolution(draw, channels), []
@@ -167,9 +188,26 @@ def _layer(draw: Draw, at: int, values: Sequence[Tensor]) -> tuple[nn.Module, li
         return PerChannel(channels), []
     if kind == "linear":
         return nn.Linear(x.shape[-1], draw(st.integers(1, 5)), draw(st.booleans())), []
+    if kind in ("layer norm", "group norm"):
+        return _drawn_norm(draw, kind, x), []
+    if kind == "matrix":
+        return Product(x.shape[-1], draw(st.integers(1, 3)), draw(st.integers(1, 5))), []
     table = {"function": IMAGES, "in place": IN_PLACE, "features": FEATURES}[kind]
     name = draw(st.sampled_from(sorted(table)))
     return Function(name, table[name]), []
+
+
+def _drawn_norm(draw: Draw, kind: str, x: Tensor) -> nn.Module:
+    """A norm with random weights: the tests' randomisation is of running statistics."""
+    if kind == "group norm":
+        norm: nn.Module = nn.GroupNorm(draw(st.sampled_from([g for g in (1, 2) if x.shape[1] % g == 0])), x.shape[1])
+    elif draw(st.booleans()):
+        norm = nn.LayerNorm(x.shape[-1], bias=draw(st.booleans()))
+    else:
+        norm = nn.RMSNorm(x.shape[-1], eps=1e-5)
+    for p in norm.parameters():
+        nn.init.uniform_(p, -1.5, 1.5)
+    return norm
 
 
 def _convolution(draw: Draw, channels: int) -> nn.Module:

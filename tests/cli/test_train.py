@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from torchweld.cli import main
+from torchweld.training import load_run
 
 QUICK = ["--set", "epochs=2", "--set", "warmup_epochs=0.5", "--set", "threads=1", "--set", "dtype=float32",
          "--set", "channels_last=false"]  # fmt: skip
@@ -42,6 +43,25 @@ def test_a_run_writes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture
     assert result["history"][-1]["held_out_accuracy"] > 0.8
     assert sum(v.numel() for v in load_file(out / "model.safetensors").values()) >= result["parameters"]
     assert main(["train", "digits", "--out", str(out)]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [[], ["model=plain_cnn", "expand=rep", "dropout=0.1"]], ids=str)
+def test_a_run_can_be_welded_as_it_lies(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", "digits", *QUICK, *words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    capsys.readouterr()
+    assert main(["fuse", str(tmp_path / "run"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["after"]["norms"] == 0 < report["before"]["norms"]
+    assert report["after"]["convs"] < report["before"]["convs"]
+    model, example = load_run(tmp_path / "run")
+    assert not model.training
+    assert example.shape == (1, 1, 8, 8)
+    (tmp_path / "run" / "result.json").unlink()
+    assert main(["fuse", str(tmp_path / "run")]) == 2
     assert "--resume" in capsys.readouterr().err
 
 
@@ -72,8 +92,9 @@ def _fields(folder: Path, count: int, seed: int) -> None:
 def test_masks_are_learnt_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _fields(tmp_path / "train", 24, 0)
     _fields(tmp_path / "test", 6, 1)
-    command = ["train", str(tmp_path / "train"), "--val", str(tmp_path / "test"), *QUICK, "--set", "epochs=12", "--set", "model=unet_branched_nano",
-               "--out", str(tmp_path / "run"), "--json"]  # fmt: skip
+    settings = [*QUICK, "--set", "epochs=12", "--set", "model=unet_branched_nano"]
+    where = ["--val", str(tmp_path / "test"), "--out", str(tmp_path / "run")]
+    command = ["train", str(tmp_path / "train"), *where, *settings, "--json"]
     assert main(command) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["data"]["task"] == "segment"

@@ -28,8 +28,8 @@ def test_the_first_run_ends_as_shown(
     assert main(["train", "digits", "--set", "epochs=3", *fixed, "--out", "runs/digits"]) == 0
     page = PAGE.read_text(encoding="utf-8")
     shown = capsys.readouterr().out.splitlines()
-    names = [line for line in shown if line.startswith(("  runs/", "written", "to look"))]
-    assert len(names) == 7
+    names = [line for line in shown if line.startswith(("  runs/", "written", "to look", "to weld"))]
+    assert len(names) == 8
     assert [line for line in names if line not in page] == []
     accuracy = re.search(r"held out +\d\.\d+ +(\d+\.\d+)%", "\n".join(shown))
     assert accuracy is not None

@@ -17,7 +17,7 @@ from torchweld.fusion import fuse
 
 def bench(
     target: TargetArgument,
-    inputs: InputOption,
+    inputs: InputOption = None,
     weights: WeightsOption = None,
     engine: Annotated[
         list[str] | None,

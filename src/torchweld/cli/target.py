@@ -1,7 +1,8 @@
 """What `fuse`, `bench` and their like work on: a model and example inputs, named on the command line.
 
-TARGET is `module:callable`, looked up with the current folder on Python's path; the callable builds the model, and is
-called without arguments. A builder returns a model in training mode, so it is put into eval mode here.
+TARGET is the folder of a finished run of `torchweld train`, or `module:callable`, looked up with the current folder on
+Python's path; the callable builds the model, and is called without arguments. A builder returns a model in training
+mode, so it is put into eval mode here.
 """
 
 from __future__ import annotations
@@ -20,21 +21,23 @@ from torch import Tensor, nn
 from torchweld.cli.quiet import quiet
 from torchweld.core import InputError
 from torchweld.deploy import load_weights, read_program
+from torchweld.training import load_run
 
 TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="module:callable, where the callable builds the model (the current folder is searched first, and .eval() "
-        "is called on the result), or a .pt2 file with --trust.",
+        help="The folder of a run of torchweld train; or module:callable, where the callable builds the model (the "
+        "current folder is searched first, and .eval() is called on the result); or a .pt2 file with --trust.",
     ),
 ]
 InputOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--input",
         metavar="SHAPE[:DTYPE]",
-        help="Shape of an example input, such as 1x3x224x224 or 1x128:int64; once for each positional argument.",
+        help="Shape of an example input, such as 1x3x224x224 or 1x128:int64; once for each positional argument. A run "
+        "has its own.",
     ),
 ]
 WeightsOption = Annotated[
@@ -61,9 +64,19 @@ _DTYPES = {
 _MOST_ELEMENTS = 2**32
 
 
-def read_target(target: str, inputs: list[str], weights: Path | None, trust: bool) -> tuple[nn.Module, tuple[Any, ...]]:
+def read_target(
+    target: str, inputs: list[str] | None, weights: Path | None, trust: bool
+) -> tuple[nn.Module, tuple[Any, ...]]:
     """The model, in eval mode and with its weights, and its inputs. Raises `InputError` for what cannot be used."""
-    examples = tuple(example_input(text) for text in inputs)  # first, since it costs nothing
+    examples = tuple(example_input(text) for text in inputs or ())  # first, since it costs nothing
+    if Path(target).is_dir():
+        if weights is not None:
+            raise InputError(f"{target} is a run, which holds its own weights; leave out --weights")
+        with quiet(f"reading {target}"):
+            trained, example = load_run(target)
+        return trained, examples or (example,)
+    if not examples:
+        raise InputError("--input is missing: give the shape of an example input, such as --input 1x3x224x224")
     if target.endswith(".pt2"):
         if weights is not None:
             raise InputError(f"{target} holds its own weights; leave out --weights")

@@ -173,8 +173,9 @@ def _show(run: Run, folder: Path, pictures: list[str], say: object) -> None:
     out.print(
         "\n[bold]written[/bold]", *(f"  {folder / name}" for name in names), *(f"  {p}" for p in pictures), sep="\n"
     )
+    out.print(f"\nto weld: torchweld fuse {folder} -o welded.pt2")
     if "tensorboard" in run.config.trackers:
-        out.print(f"\nto look: tensorboard --logdir {folder}")
+        out.print(f"to look: tensorboard --logdir {folder}")
 
 
 def _number(value: float | None) -> str:

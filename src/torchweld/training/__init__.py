@@ -1,8 +1,9 @@
 """From a frozen config to a trained network: the loop, its schedules, losses and optimisers, checkpoints, records."""
 
-from torchweld.training.build import build_model
+from torchweld.training.build import Needs, build_model
 from torchweld.training.checkpoint import load_checkpoint, restore_model, restore_optimizer, save_checkpoint
 from torchweld.training.config import Config
+from torchweld.training.finished import load_run
 from torchweld.training.folder import load_config
 from torchweld.training.loop import resume, train
 from torchweld.training.losses import LOSSES
@@ -46,6 +47,7 @@ __all__ = [
     "Machine",
     "MeanSquareAdagrad",
     "MultiStep",
+    "Needs",
     "PiecewiseConstant",
     "Progress",
     "Record",
@@ -66,6 +68,7 @@ __all__ = [
     "limited_threads",
     "load_checkpoint",
     "load_config",
+    "load_run",
     "overridden",
     "plot",
     "recipe",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +14,6 @@ from torch import Tensor, nn
 
 from torchweld import fusion, models
 from torchweld.core import InputError
-from torchweld.data import Batch, Splits
 from torchweld.layers import AdaptiveDropout, Dropout
 from torchweld.models.perceptron import WIDTHS, perceptron
 from torchweld.training.config import Config
@@ -36,37 +37,50 @@ class DroppedLinear(nn.Linear):
         return super().forward(self.dropout(input))
 
 
-def build_model(config: Config, splits: Splits, batch: Batch | None = None) -> nn.Module:
-    """The network in training mode, weights drawn from torch's generator; `batch` calibrates `expand`.
+@dataclass(frozen=True)
+class Needs:
+    """What data ask of a network: the task, the shape of one input, and how many outputs."""
+
+    task: str
+    input_shape: tuple[int, ...]  # (C, H, W) or (F,)
+    outputs: int
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Needs:
+        """From `Splits.to_dict()`, perhaps out of a run's `result.json`."""
+        outputs = len(facts["classes"]) or len(facts["scale"]["target_mean"])
+        return cls(facts["task"], tuple(facts["input_shape"]), outputs)
+
+
+def build_model(
+    config: Config,
+    needs: Needs,
+    inputs: Tensor | None = None,  # (B, ...) normalised
+) -> nn.Module:
+    """The network in training mode, weights drawn from torch's generator; `inputs` calibrate `expand`.
 
     Raises `InputError` for names that do not exist, a network that does not fit the task, a checkpoint that does not
     fit the network, or a pattern that matches nothing.
     """
-    outputs = len(splits.classes) if splits.task != "regress" else splits.train.targets.shape[1]
-    features = splits.train.inputs.shape[1]
-    tables = splits.train.inputs.ndim == 2
+    tables = len(needs.input_shape) == 1
     if tables != (config.model in WIDTHS):
         kind = "a table" if tables else "images"
         known = ", ".join(WIDTHS) if tables else "those of `torchweld models`"
         raise InputError(f"model={config.model!r} does not read {kind}; choose {known}")
-    if not tables and (splits.task == "segment") != config.model.startswith("unet_"):
-        wanted = "a unet_..." if splits.task == "segment" else "no unet_..."
-        raise InputError(f"model={config.model!r} does not {splits.task}; choose {wanted} of `torchweld models`")
-    model: nn.Module = (perceptron if tables else _named)(config.model, outputs, features)
+    if not tables and (needs.task == "segment") != config.model.startswith("unet_"):
+        wanted = "a unet_..." if needs.task == "segment" else "no unet_..."
+        raise InputError(f"model={config.model!r} does not {needs.task}; choose {wanted} of `torchweld models`")
+    model: nn.Module = (perceptron if tables else models.create)(config.model, needs.outputs, needs.input_shape[0])
     if config.dropout is not None:
         set_dropout(model, config.dropout, config.dropout_kind)
     if config.init_from is not None:
         fill(model, config.init_from)
     if config.expand is not None:
-        if batch is None:
+        if inputs is None:
             raise InputError("expand needs a batch of data to calibrate its branches")
-        model = fusion.expand(model.eval(), config.expand, calibrate=batch.inputs, seed=config.seed)
+        model = fusion.expand(model.eval(), config.expand, calibrate=inputs, seed=config.seed)
     freeze(model, config.freeze)
     return model.train()
-
-
-def _named(name: str, outputs: int, features: int) -> nn.Module:
-    return models.create(name, outputs, features)
 
 
 def set_dropout(model: nn.Module, rate: float, kind: str = "inverted") -> None:

@@ -14,7 +14,7 @@ from torchweld import data
 from torchweld.core import InputError
 from torchweld.data import Batches, Splits
 from torchweld.training.averaging import averaged
-from torchweld.training.build import build_model, set_training
+from torchweld.training.build import Needs, build_model, set_training
 from torchweld.training.checkpoint import restore_model, restore_optimizer
 from torchweld.training.config import Config
 from torchweld.training.losses import LOSSES
@@ -172,15 +172,15 @@ def new_session(config: Config, team: Team, folder: Path | None, splits: Splits 
             seed=config.seed,
         )
     _check_task(config, splits)
-    weights = class_weights(config, splits)
+    weights, needs = class_weights(config, splits), Needs.of(splits.to_dict())
     batches = _batches(config, splits, team, channels_last=False)
     first = batches.batch(0, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = build_model(config, splits, first)
+        model = build_model(config, needs, first.inputs)
 
     def trial(machine: Machine) -> Any:
-        return _trial(config, splits, machine, first, weights)
+        return _trial(config, needs, machine, first, weights)
 
     machine = team.agreed(fastest_machine(config, trial, images=first.inputs.ndim == 4))
     config = replace(config, threads=machine.threads, dtype=machine.dtype, channels_last=machine.channels_last)
@@ -219,10 +219,10 @@ def _place(model: nn.Module, machine: Machine) -> None:
         nn.Module.to(model, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _trial(config: Config, splits: Splits, machine: Machine, batch: data.Batch, weights: Tensor | None) -> Any:
+def _trial(config: Config, needs: Needs, machine: Machine, batch: data.Batch, weights: Tensor | None) -> Any:
     """A training step of a network like the run's, to be timed; the run's own weights are not touched."""
     with torch.random.fork_rng(devices=[]):
-        model = build_model(replace(config, init_from=None, expand=None), splits, batch)
+        model = build_model(replace(config, init_from=None, expand=None), needs)
     _place(model, machine)
     set_training(model)
     inputs, targets = batch.inputs.to(machine.device), batch.targets.to(machine.device)

@@ -24,7 +24,7 @@ def test_keys_and_shapes_are_torchvisions(name: str) -> None:
     assert [(k, v.shape, v.dtype) for k, v in ours.items()] == [(k, v.shape, v.dtype) for k, v in theirs.items()]
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11_bn", "vgg13", "resnet18", "resnet34", "resnet50", "densenet121"])
+@pytest.mark.parametrize("name", SHARED)
 def test_outputs_are_torchvisions_with_its_weights(name: str) -> None:
     torch.manual_seed(1)
     with torch.device("meta"):

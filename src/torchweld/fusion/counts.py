@@ -22,6 +22,7 @@ _PRODUCTS = {aten.matmul.default, aten.bmm.default, aten.mm.default}
 _CONV_MODULES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORM_MODULES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _BOOKKEEPING = {operator.getitem, aten.sym_size.int, torch._assert}
+_BOOKKEEPING |= {torch.sym_max, torch.sym_min, torch.sym_not, torch.sym_int, torch.sym_float}  # of sizes
 
 
 def counts_before(captured: Captured) -> Counts:

@@ -15,7 +15,18 @@ from torchweld.cli.output import console, print_json, table
 from torchweld.cli.target import JsonOption
 from torchweld.core import InputError
 from torchweld.data import Splits
-from torchweld.training import RECIPES, Config, Progress, Run, load_config, overridden, recipe, resume, trackers
+from torchweld.training import (
+    RECIPES,
+    Config,
+    Progress,
+    Run,
+    load_config,
+    overridden,
+    recipe,
+    resume,
+    splits_of,
+    trackers,
+)
 from torchweld.training import train as train_run
 from torchweld.training.overlays import draw_predictions
 
@@ -126,16 +137,7 @@ def asked_for(
     if source is None and config_file is None and start.data != "digits":
         raise InputError("say on what to train: a path, or digits")
     config = overridden(replace(start, **changes), settings)
-    splits = data.read(
-        config.data,
-        test=config.test,
-        task=config.task,
-        image_size=config.image_size,
-        channels=config.channels,
-        holdout=config.holdout,
-        seed=config.seed,
-    )
-    return config, splits
+    return config, splits_of(config)
 
 
 def _pictures(run: Run, folder: Path) -> list[str]:

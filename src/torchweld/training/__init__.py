@@ -30,6 +30,7 @@ from torchweld.training.schedules import (
     Warmup,
 )
 from torchweld.training.score import evaluate
+from torchweld.training.session import splits_of
 from torchweld.training.shelf import Shelf
 from torchweld.training.threads import fastest_threads, limited_threads
 from torchweld.training.trackers import trackers
@@ -77,6 +78,7 @@ __all__ = [
     "resume",
     "save_checkpoint",
     "schedule",
+    "splits_of",
     "trackers",
     "train",
 ]

@@ -159,18 +159,22 @@ class Session:
         )
 
 
+def splits_of(config: Config) -> Splits:
+    """The data that a config names, read and split. Raises `InputError` that lists what is wrong with them."""
+    return data.read(
+        config.data,
+        test=config.test,
+        task=config.task,
+        image_size=config.image_size,
+        channels=config.channels,
+        holdout=config.holdout,
+        seed=config.seed,
+    )
+
+
 def new_session(config: Config, team: Team, folder: Path | None, splits: Splits | None = None) -> Session:
     """Data read, network built from the seed, the machine's best settings found."""
-    if splits is None:
-        splits = data.read(
-            config.data,
-            test=config.test,
-            task=config.task,
-            image_size=config.image_size,
-            channels=config.channels,
-            holdout=config.holdout,
-            seed=config.seed,
-        )
+    splits = splits or splits_of(config)
     _check_task(config, splits)
     weights, needs = class_weights(config, splits), Needs.of(splits.to_dict())
     batches = _batches(config, splits, team, channels_last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchweld.fusion.report import Report
+from torchweld.fusion.report import Report, WeightRange
 
 
 def explain(report: Report) -> str:
@@ -23,25 +23,19 @@ def explain(report: Report) -> str:
         *_tree([(d.where, d.reason) for d in report.refusals]),
     ]
     risks = [r for r in report.ranges if r.risk]
-    if report.ranges:
-        lines += ["", f"int8: {len(risks)} of {len(report.ranges)} merged kernels at risk"]
-        lines += (
-            _tree(
-                [
-                    (
-                        r.where,
-                        f"{r.risk}  (error with one scale {r.tensor_before:.1%} -> {r.tensor_after:.1%}, "
-                        f"with one a channel {r.channel_before:.1%} -> {r.channel_after:.1%})",
-                    )
-                    for r in risks
-                ]
-            )
-            if risks
-            else []
-        )
+    if risks:
+        lines += ["", f"int8: {len(risks)} of {len(report.ranges)} merged kernels would lose accuracy"]
+        lines += _tree([(r.where, _eight_bits(r)) for r in risks])
     if report.notes:
         lines += ["", "notes", *(f"  {note}" for note in report.notes)]
     return "\n".join(lines)
+
+
+def _eight_bits(r: WeightRange) -> str:
+    return (
+        f"error {r.tensor_before:.1%} -> {r.tensor_after:.1%} with one scale, "
+        f"{r.channel_before:.1%} -> {r.channel_after:.1%} with one a channel: {r.risk}"
+    )
 
 
 def _tree(rows: list[tuple[str, str]]) -> list[str]:

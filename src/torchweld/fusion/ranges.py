@@ -60,7 +60,7 @@ def int8_errors(
 
 def _risk(tensor: float, tensor_before: float, channel: float, channel_before: float) -> str:
     if channel > RISKY and channel > WORSE * channel_before:
-        return "int8 would lose accuracy even with a scale a channel: keep this kernel in 16 bits, or train it welded"
+        return "keep it in 16 bits, or train it welded"
     if tensor > RISKY and tensor > WORSE * tensor_before:
-        return "int8 with one scale would lose accuracy: quantise with a scale a channel"
+        return "quantise it with a scale a channel"
     return ""

@@ -171,3 +171,9 @@ def test_conditions_survive_saving(tmp_path: Path) -> None:
         for shape in ((2, 4, 5, 6), (2, 4, 9, 6), (2, 4, 8, 5)):
             with pytest.raises((AssertionError, RuntimeError)):
                 module(noise(*shape))
+
+
+def test_a_condition_that_divides_by_a_size_of_zero_is_kept() -> None:
+    condition = "4 % (L['x'].size()[0] // 2) == 0"
+    assert excludes_one_only(condition) is None
+    assert not always_holds(f"1 < {condition[:-5]}")

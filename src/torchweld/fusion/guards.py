@@ -102,7 +102,7 @@ def excludes_one_only(condition: str) -> Size | None:
         if len(where) != 1:
             return None
         allowed = [_holds_at(parsed, n) for n in range(1, 65)]
-    except (UnreadableGuard, SyntaxError):
+    except (UnreadableGuard, SyntaxError, ZeroDivisionError):  # a size may divide another
         return None
     return where.pop() if not allowed[0] and all(allowed[1:]) else None
 
@@ -118,7 +118,7 @@ def always_holds(condition: str) -> bool:
             case _:
                 return False
         return _grows(large) and isinstance(small, ast.Constant) and small.value < _folded(large, lambda _: 1, _call)
-    except (UnreadableGuard, SyntaxError):
+    except (UnreadableGuard, SyntaxError, ZeroDivisionError):  # a size may divide another
         return False
 
 

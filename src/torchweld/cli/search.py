@@ -53,7 +53,7 @@ def search(
     ] = None,
     only: Annotated[bool, typer.Option("--only", help="Search what --space says, and nothing besides.")] = False,
     sampler: Annotated[str, typer.Option("--sampler", help="ga (genetic), tpe or random.")] = "ga",
-    population: Annotated[int, typer.Option("--population", help="Individuals of a generation.")] = 8,
+    population: Annotated[int, typer.Option("--population", help="Individuals of a generation.")] = 6,
     prune: Annotated[bool, typer.Option(help="End poor trials early, by successive halving.")] = True,
     on_failure: Annotated[
         str, typer.Option("--on-failure", help="A run that fails: penalise ranks it last, raise ends the search.")

@@ -1,7 +1,7 @@
 """How much each gene decides the rank of a trial: functional ANOVA over random forests (Hutter & al. 2014).
 
 Optuna's own measure looks at completed trials only, of which halving leaves few; here the rank among all individuals is
-explained, in which a pruned one stands below every completed one.
+explained, pruned ones too.
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@ counts no more: neither as an individual, nor for a rung of the halving, nor for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
+from sklearn.isotonic import IsotonicRegression
 
 FAILURE = "failure"  # the user attribute that holds why a trial came to nothing
 WITHDRAWN = "withdrawn"  # the user attribute of a trial that was never run, since the budget had no room for it
@@ -35,16 +37,34 @@ def individuals(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def worst_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Failed ones, then pruned ones by how far they got, then completed ones; equals by value, then the older last."""
-    return sorted(trials, key=_merit)
+    """Failed ones, then the others by what they came to; of equals the older last.
+
+    A pruned trial is taken to have come to what completed ones came to that stood where it was ended: a monotone
+    function of what they had then, by isotonic regression. Were every completed one put before it, those that halving
+    let through early, when it had nothing to compare them with, would lead the search for good.
+    """
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    came_to = {t.number: t.value for t in complete}
+    for step in {t.last_step for t in trials if t.state == TrialState.PRUNED and t.last_step is not None}:
+        pruned = [t for t in trials if t.state == TrialState.PRUNED and t.last_step == step]
+        came_to |= dict(zip((t.number for t in pruned), _expected(pruned, complete, step), strict=True))
+
+    def merit(trial: FrozenTrial) -> tuple[bool, float, bool, float, int]:
+        value = came_to.get(trial.number)
+        last = trial.intermediate_values.get(trial.last_step or 0, -math.inf)
+        return value is not None, value or 0.0, trial.state == TrialState.COMPLETE, last, -trial.number
+
+    return sorted(trials, key=merit)
 
 
-def _merit(trial: FrozenTrial) -> tuple[int, int, float, int]:
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        return 2, 0, trial.value, -trial.number
-    if trial.state == TrialState.PRUNED and trial.last_step is not None:
-        return 1, trial.last_step, trial.intermediate_values[trial.last_step], -trial.number
-    return 0, 0, 0.0, -trial.number
+def _expected(pruned: Sequence[FrozenTrial], complete: Sequence[FrozenTrial], step: int) -> list[float]:
+    """What the pruned trials, ended at `step`, would have come to; without a completed one the worst there is."""
+    known = [(t.intermediate_values[step], t.value) for t in complete if step in t.intermediate_values]
+    if not known:
+        return [-math.inf] * len(pruned)
+    then, finally_ = zip(*known, strict=True)
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(then, finally_)
+    return [float(v) for v in fitted.predict([t.intermediate_values[step] for t in pruned])]
 
 
 def place_of(trials: Iterable[FrozenTrial], number: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +43,7 @@ def search(
     space: Space | None = None,
     splits: Splits | None = None,
     sampler: str = "ga",
-    population: int = 8,
+    population: int = 6,
     prune: bool = True,
     first: bool = True,
     seed: int = 0,
@@ -54,7 +56,7 @@ def search(
     """Searches settings around `config` for the best held-out score; the same study in the storage is gone on with.
 
     Each trial trains `config.epochs` epochs, fewer where halving ends it (`prune`). `first`: the first trial is
-    `config` itself, if it lies in the space. `sampler`: ga, tpe or random. `storage`: an SQLAlchemy URL, None: memory.
+    `config` itself, as near as the space has it. `sampler`: ga, tpe or random. `storage`: an SQLAlchemy URL.
     `on_failure`: a run that raises or leaves the finite numbers ranks last ("penalise") or ends the search ("raise").
     `told(study, trial)` is called after each trial. One process repeats itself for the same seed, interrupted or not.
 
@@ -162,6 +164,7 @@ def _one(
 
     def run(trial: optuna.Trial) -> float:
         numbers.append(trial.number)
+        trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         known = study.get_trials(deepcopy=False)
         if budget.overrun(known, trial.number, objective.config.epochs):
             trial.set_user_attr(WITHDRAWN, True)

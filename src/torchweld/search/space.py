@@ -70,9 +70,14 @@ class Space:
         ]
 
     def point_of(self, config: Config) -> dict[str, Value] | None:
-        """The values that `config` itself has, or None where one of them is no value of its gene."""
+        """The point that is nearest to `config`, or None where a gene's categories leave its value out.
+
+        Numbers are taken into the bounds; one that is None, as a dropout that is off, counts as 0.
+        """
         values = {name: _setting(config, name) for name in self.genes}
-        return values if all(_holds(gene, values[name]) for name, gene in self.genes.items()) else None
+        if any(isinstance(gene, Category) and values[name] not in gene.values for name, gene in self.genes.items()):
+            return None
+        return {name: _nearest(gene, values[name]) for name, gene in self.genes.items()}
 
     def check(self, config: Config) -> None:
         """Raises `InputError` that names the gene if one of its ends or categories makes no config."""
@@ -177,10 +182,8 @@ def _setting(config: Config, name: str) -> Any:
     return value
 
 
-def _holds(gene: Gene, value: Any) -> bool:
-    if isinstance(gene, Category):
-        return value in gene.values
-    return value is not None and gene.low <= value <= gene.high
+def _nearest(gene: Gene, value: Any) -> Any:
+    return value if isinstance(gene, Category) else min(max(value or 0, gene.low), gene.high)
 
 
 def _distribution(gene: Gene) -> BaseDistribution:

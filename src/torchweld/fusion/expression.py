@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
 from torch.fx import Node
 
 from torchweld.core import Refusal
+from torchweld.fusion.rows import gathered, negative, placed, spread_out, strided
 from torchweld.fusion.sizes import Shape, static
 from torchweld.maps import (
     ConvMap,
@@ -137,7 +137,7 @@ def summed(a: Expression, b: Expression, *, minus: bool) -> Expression:
 
 
 def negated(e: Expression) -> Expression:
-    minus = Recipe("negate", _negative, (e.bias,)) if e.bias else None
+    minus = Recipe("negate", negative, (e.bias,)) if e.bias else None
     return replace(e, terms=tuple(replace(t, map=negate(t.map)) for t in e.terms if t.map), bias=minus)
 
 
@@ -156,8 +156,8 @@ def concatenated(parts: tuple[Expression, ...], axis: int) -> Expression:
     for p in parts:
         terms += [replace(t, row=t.row + row) for t in p.terms]
         if p.bias is not None:
-            placed = Recipe("concat", _placed, (p.bias,), (row, channels))
-            bias = placed if bias is None else total(bias, placed)
+            own = Recipe("concat", placed, (p.bias,), (row, channels))
+            bias = own if bias is None else total(bias, own)
         row, laws = row + p.channels, laws | p.laws
     return _few(Expression(tuple(terms), axis, channels, bias, laws))
 
@@ -180,7 +180,7 @@ def chosen(e: Expression, axis: int, rows: range, view: Node, shape: Shape) -> E
         if wanted:
             row = next(i for i, r in enumerate(rows) if t.row <= r < t.row + t.rows)
             terms.append(Term(t.leaf, select_rows(t.map, wanted), row))
-    bias = Recipe("select", _strided, (e.bias,), (rows,)) if e.bias else None
+    bias = Recipe("select", strided, (e.bias,), (rows,)) if e.bias else None
     return Expression(tuple(terms), axis, len(rows), bias, e.laws)
 
 
@@ -191,7 +191,7 @@ def reordered(e: Expression, order: tuple[int, ...]) -> Expression:
         if t.map is None or t.rows != e.channels:
             raise Refusal("a shuffle of parts that are computed apart")
         terms.append(replace(t, map=select_rows(t.map, order)))
-    bias = Recipe("select", _gathered, (e.bias,), (order,)) if e.bias else None
+    bias = Recipe("select", gathered, (e.bias,), (order,)) if e.bias else None
     return replace(e, terms=tuple(terms), channels=len(order), bias=bias)
 
 
@@ -203,9 +203,9 @@ def flattened(e: Expression, view: Node, shape: Shape, axis: int, before: int, a
             raise Refusal("channels that are mixed before they are flattened with other axes")
         leaf = t.leaf.viewed(view, shape)
         wide = before * after * e.channels
-        weight = Recipe("repeat", _spread_out, (t.map.weight,), (before, after))
+        weight = Recipe("repeat", spread_out, (t.map.weight,), (before, after))
         terms.append(Term(leaf, identity(wide) if t.map.is_identity else scale(weight, None, wide)))
-    bias = Recipe("repeat", _spread_out, (e.bias,), (before, after)) if e.bias else None
+    bias = Recipe("repeat", spread_out, (e.bias,), (before, after)) if e.bias else None
     return replace(e, terms=tuple(terms), axis=axis, channels=before * after * e.channels, bias=bias)
 
 
@@ -288,26 +288,4 @@ def _picked(a: ConvMap, rows: range) -> ConvMap:
     geometry = replace(a.geometry, in_channels=len(rows), out_channels=len(rows), groups=len(rows))
     if a.is_identity:
         return identity(len(rows))
-    return ConvMap(geometry, Recipe("select", _strided, (a.weight,), (rows,)))
-
-
-def _strided(values: Tensor, rows: range) -> Tensor:
-    return values[rows.start : rows.stop : rows.step]
-
-
-def _gathered(values: Tensor, order: tuple[int, ...]) -> Tensor:
-    return values[list(order)]
-
-
-def _spread_out(values: Tensor, before: int, after: int) -> Tensor:
-    return values.flatten().repeat_interleave(after).repeat(before)
-
-
-def _placed(values: Tensor, row: int, channels: int) -> Tensor:
-    wide = values.new_zeros(channels)
-    wide[row : row + len(values)] = values
-    return wide
-
-
-def _negative(values: Tensor) -> Tensor:
-    return -values
+    return ConvMap(geometry, Recipe("select", strided, (a.weight,), (rows,)))

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import torch
 from torch import nn
-from torch.fx import Node
 
 from torchweld.core import CheckFailed, InputError
-from torchweld.fusion.analyse import Analysis, analyse
 from torchweld.fusion.buffers import buffers_kept
 from torchweld.fusion.capture import Captured, capture, check_eval
-from torchweld.fusion.cost import Costs
 from torchweld.fusion.counts import counts_after, counts_before
-from torchweld.fusion.cover import as_written, cover
 from torchweld.fusion.declined import declined
-from torchweld.fusion.emit import Emitted, emit
 from torchweld.fusion.export import FAILURES
 from torchweld.fusion.fused import Fused, fingerprints_of
 from torchweld.fusion.guards import excludes_one_only
-from torchweld.fusion.join import joined
-from torchweld.fusion.lift import constants_of, local_laws
-from torchweld.fusion.machine import machine_for
-from torchweld.fusion.measure import WRITTEN, Measured, MeasuredCosts, fastest
 from torchweld.fusion.partial import fuse_parts
 from torchweld.fusion.partly import PartlyFused
-from torchweld.fusion.plan import Plan
+from torchweld.fusion.planning import Planned, by_the_clock, dtype_of, planned_for
 from torchweld.fusion.ranges import weight_ranges
 from torchweld.fusion.report import Report
-from torchweld.fusion.rewrites import Rewritten, rewrite
+from torchweld.fusion.rewrites import rewrite
 from torchweld.fusion.verify import TWIN_BOUND, Inputs, Trial, certify, errors_of, trials
-from torchweld.maps import Recipe
 
 
 @overload
@@ -147,11 +136,11 @@ def _fuse(
         captured = capture(model, args, kwargs, batch_of_two=batch_of_two)
     with _timed(seconds, "plan"):
         rewritten = rewrite(captured)
-        planned = _planned(rewritten.captured)
+        planned = planned_for(rewritten.captured)
     notes = list(captured.notes)
     if measure:
         with _timed(seconds, "measure"):
-            rewritten, planned, measured = _by_the_clock(model, captured, rewritten, planned, args, kwargs)
+            rewritten, planned, measured = by_the_clock(model, captured, rewritten, planned, args, kwargs)
         notes.append(str(measured))
     with _timed(seconds, "verify"):
         proof = _proof(model, captured, planned, args, kwargs, more, notes)
@@ -169,7 +158,7 @@ def _fuse(
     with _timed(seconds, "emit"):
         emitted = planned.emit(conditions)
     with _timed(seconds, "verify"):
-        certificate = certify(emitted.module, proven, _dtype(captured))
+        certificate = certify(emitted.module, proven, dtype_of(captured))
     report = Report(
         counts_before(captured),
         counts_after(emitted.module, captured.hints),
@@ -187,75 +176,10 @@ def _fuse(
     return Fused(emitted.module, report, captured.graph, emitted.recipes, (args, kwargs), lifted, fingerprints)
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """A captured graph with its analysis and its plan."""
-
-    captured: Captured
-    constants: Mapping[Node, Recipe]
-    analysis: Analysis
-    plan: Plan
-    unlifted: Mapping[Node, str]
-
-    def emit(self, conditions: Iterable[str], *, double: bool = False) -> Emitted:
-        return emit(self.captured, self.analysis, self.plan, self.constants, conditions, double=double)
-
-    def as_written(self) -> _Planned:
-        return replace(self, plan=as_written(self.analysis))
-
-
-def _planned(captured: Captured, costs: Costs | None = None) -> _Planned:
-    constants = constants_of(captured)
-    laws, unlifted = local_laws(captured, constants)
-    costs = costs or Costs(machine_for(_device(captured), _dtype(captured)), captured.hints)
-    analysis = analyse(captured, laws, costs)
-    plan = joined(cover(captured.graph, analysis, costs), analysis, costs)
-    return _Planned(captured, constants, analysis, plan, unlifted)
-
-
-def _by_the_clock(
-    model: nn.Module,
-    captured: Captured,
-    rewritten: Rewritten,
-    planned: _Planned,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> tuple[Rewritten, _Planned, Measured]:
-    """The fastest of several plans for this machine, and what each took."""
-    device, dtype = _device(captured), _dtype(captured)
-    costs = MeasuredCosts(machine_for(device, dtype), captured.hints, device, dtype)
-    plans = {
-        WRITTEN: _planned(captured).as_written(),
-        "planned": planned,
-        "planned from timed maps": _planned(rewritten.captured, costs),
-        "planned without joins": replace(planned, plan=replace(planned.plan, joins={}, chosen=planned.plan.apart)),
-        "rewritten only": planned.as_written(),
-    }
-    costs.keep()
-    modules: dict[str, nn.Module] = {}
-    for name, plan in plans.items():
-        module = plan.emit([c for c in captured.conditions if excludes_one_only(c) is None]).module
-        if not any(_alike(module, other) for other in modules.values()):
-            modules[name] = module
-
-    def call_of(module: nn.Module) -> Callable[[], object]:
-        return lambda: module(*args, **kwargs)
-
-    measured = fastest(call_of(model), {name: call_of(module) for name, module in modules.items()}, device)
-    if measured.chosen == WRITTEN:
-        rewritten = Rewritten(captured, (), {})
-    return rewritten, plans[measured.chosen], measured
-
-
-def _alike(a: nn.Module, b: nn.Module) -> bool:
-    shapes = [[(name, t.shape) for name, t in m.state_dict().items()] for m in (a, b)]
-    return shapes[0] == shapes[1] and a.code == b.code
-
-
 def _proof(
     model: nn.Module,
     captured: Captured,
-    planned: _Planned,
+    planned: Planned,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     more: Sequence[Inputs],
@@ -264,7 +188,7 @@ def _proof(
     """Trials and the twin's errors: against the model in float64, or its captured graph where it casts by itself."""
     always = [c for c in captured.conditions if excludes_one_only(c) is None]
     twin = planned.emit(always, double=True).module
-    rounding = max(torch.finfo(_dtype(captured)).eps, torch.finfo(torch.float32).eps) ** 0.5
+    rounding = max(torch.finfo(dtype_of(captured)).eps, torch.finfo(torch.float32).eps) ** 0.5
     try:
         done = trials(model, copy.deepcopy(model).double(), captured, args, kwargs, more)
         errors = errors_of(twin, done)
@@ -272,7 +196,7 @@ def _proof(
     except FAILURES:
         casts = True
     if casts:
-        as_captured = _planned(captured).as_written().emit((), double=True).module
+        as_captured = planned_for(captured).as_written().emit((), double=True).module
         done = trials(model, as_captured, captured, args, kwargs, more)
         errors = errors_of(twin, done)
         if done[0].native_error > rounding:
@@ -283,18 +207,6 @@ def _proof(
 
 def _within(error: float | None) -> bool:
     return error is not None and error <= TWIN_BOUND
-
-
-def _device(captured: Captured) -> str:
-    types = {t.device.type for t in captured.state.values()}
-    return "cuda" if "cuda" in types else "cpu"
-
-
-def _dtype(captured: Captured) -> torch.dtype:
-    """The dtype that the model computes in: its parameters', else its inputs'."""
-    floats = [t.dtype for t in captured.state.values() if t.is_floating_point()]
-    floats += [n.meta["val"].dtype for n in captured.inputs.values() if n.meta["val"].is_floating_point()]
-    return floats[0] if floats else torch.float32
 
 
 @contextmanager

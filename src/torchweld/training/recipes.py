@@ -46,7 +46,7 @@ def segment() -> Config:
     """Images with masks: a U-Net over a compact encoder, flips and colour, cross-entropy and dice."""
     return Config(
         model="unet_compact_small_s2",
-        epochs=30,
+        epochs=25,
         batch_size=8,
         holdout=0.1,
         loss="cross_entropy_dice",

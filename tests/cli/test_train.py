@@ -131,21 +131,24 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_saves_and_says_how_to_go_on(workers: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = ["train", "digits", *QUICK, "--set", "epochs=500", "--out", str(out)]
+    words = ["train", "digits", *QUICK, "--set", "epochs=500", "--set", f"workers={workers}", "--out", str(out)]
     # A parallel test runner ignores SIGINT, and its children inherit that.
     restored = (
         "import os, signal, sys; signal.signal(2, signal.default_int_handler); os.execv(sys.argv[1], sys.argv[1:])"
     )
     restore = [sys.executable, "-c", restored, sys.executable, "-m", "torchweld.cli", *words]
-    process = subprocess.Popen(restore, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        restore, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.time() + 120
     while len(list((out / "checkpoints").glob("step-*"))) < 2:
         assert process.poll() is None, process.communicate()
         assert time.time() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"torchweld train --out {out} --resume" in error

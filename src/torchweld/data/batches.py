@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H and W the image, F columns, K classes, T targets.
 from __future__ import annotations
 
 import copy
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -149,6 +150,7 @@ class Batches:
                 num_workers=self.workers,
                 collate_fn=_unchanged,
                 persistent_workers=True,
+                worker_init_fn=_undisturbed,
             )
         self._plan.keys = keys
         yield from self._loader
@@ -192,6 +194,11 @@ class _Plan(Sampler[tuple[int, int]]):
 
 def _unchanged(batch: Any) -> Any:
     return batch
+
+
+def _undisturbed(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; what to do about it is for the one that trains to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _take(array: Array, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -39,8 +39,8 @@ def test_generations_fill_with_pruned_and_failed_individuals_too() -> None:
     assert [t.system_attrs[key] for t in study.trials] == [0] * 4 + [1] * 4 + [2] * 4
     assert [t.number for t in sampler.get_population(study, 1)] == [4, 5, 6, 7]
     # Failed ones last; pruned ones by what completed ones came to that had as much, completed before pruned equals.
-    assert [t.number for t in worst_first(study.trials[:8])] == [6, 2, 0, 1, 3, 5, 7, 4]
-    assert [t.number for t in sampler.select_parent(study, 2)] == [3, 5, 7, 4]
+    assert [t.number for t in worst_first(study.trials[:8])] == [2, 6, 0, 1, 3, 5, 7, 4]
+    assert [t.number for t in sampler.select_parent(study, 2)] == [7, 4]
 
 
 @pytest.mark.parametrize("kind", ["ga", "tpe", "random"])

@@ -8,10 +8,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 
-from .quick import table
+from torchweld.search import Budget, search
+
+from .quick import RATE, config, table
 from .workers import assert_none_lost, begin, end, killed_at_work, words
 
 
@@ -73,3 +77,15 @@ def test_a_killed_process_on_sqlite_is_gone_on_with(tmp_path: Path) -> None:
     _, error = end(again)
     assert again.returncode == 0, error
     assert_none_lost(url, dead, tmp_path / "second")
+
+
+def test_a_trial_whose_worker_died_at_its_first_breath_is_repeated(tmp_path: Path) -> None:
+    """Before the first sign of life: to Optuna such a trial runs for ever."""
+    url, start = f"sqlite:///{tmp_path}/study.db", config(table(tmp_path))
+    settings: dict[str, Any] = {"space": RATE, "prune": False, "storage": url, "heartbeat_seconds": 1}
+    search(start, Budget(epochs=4), **settings)
+    study = optuna.load_study(study_name="search", storage=url)
+    lost = study.ask().number
+    found = search(start, Budget(epochs=8), **settings)
+    assert [t.repeats for t in found.trials if t.repeats is not None] == [lost]
+    assert (found.epochs, found.lost_epochs, found.count("complete")) == (8, 0, 4)

@@ -53,7 +53,7 @@ def search(
     ] = None,
     only: Annotated[bool, typer.Option("--only", help="Search what --space says, and nothing besides.")] = False,
     sampler: Annotated[str, typer.Option("--sampler", help="ga (genetic), tpe or random.")] = "ga",
-    population: Annotated[int, typer.Option("--population", help="Individuals of a generation.")] = 6,
+    population: Annotated[int, typer.Option("--population", help="Individuals of a generation.")] = 8,
     prune: Annotated[bool, typer.Option(help="End poor trials early, by successive halving.")] = True,
     on_failure: Annotated[
         str, typer.Option("--on-failure", help="A run that fails: penalise ranks it last, raise ends the search.")
@@ -157,8 +157,11 @@ def _show(found: Found, files: list[str], out: Path, say: Any) -> None:
         (name, _word(value), f"{found.importance[name]:.2f}" if found.importance else "")
         for name, value in sorted(found.best.values.items(), key=lambda item: -found.importance.get(item[0], 0.0))
     )
-    say.print(table(f"the winner, trial {found.best.number}: held-out score {found.best.score:.4f}, "
-                    f"loss {found.best.loss:.4f}", ("setting", "value", "importance"), rows))  # fmt: skip
+    say.print(
+        f"[bold]the winner[/bold], trial {found.best.number}: held-out score {found.best.score:.4f}, "
+        f"loss {found.best.loss:.4f}"
+    )
+    say.print(table("", ("setting", "value", "importance"), rows))
     failed = [trial for trial in found.trials if trial.failure is not None]
     if failed:
         say.print(f"failed, trial {failed[-1].number}: {failed[-1].failure}", markup=False)

@@ -10,7 +10,7 @@ from torchweld.search.result import Found, Tried, found_in, line
 from torchweld.search.sampler import GeneticSampler, Repeatable
 from torchweld.search.searching import SAMPLERS, for_trials, sampler_of, search
 from torchweld.search.space import Space, changed, parsed
-from torchweld.search.study import open_storage, open_study, queue_again, shown, sweep
+from torchweld.search.study import Sweep, open_storage, open_study, queue_again, shown
 
 __all__ = [
     "SAMPLERS",
@@ -22,6 +22,7 @@ __all__ = [
     "Objective",
     "Repeatable",
     "Space",
+    "Sweep",
     "TrialFailed",
     "Tried",
     "changed",
@@ -39,5 +40,4 @@ __all__ = [
     "search",
     "shown",
     "space_for",
-    "sweep",
 ]

@@ -45,7 +45,7 @@ _TRIES = 50  # to be different from every individual before
 class GeneticSampler(BaseGASampler):
     """Generations of `population` individuals; pruned ones and those that failed for good count as well.
 
-    The first generation is a Latin hypercube. Later ones are bred from the best `population` of all before: two
+    The first generation is a Latin hypercube. Later ones are bred from the best half as many of all before: two
     parents by normalised geometric ranking (`q`, the chance of the best), a crossover with chance `cross`, a mutation
     with chance `mutate`, or where there was no crossover. No point is proposed twice. How pruned and failed
     individuals rank: see `worst_first`.
@@ -57,9 +57,9 @@ class GeneticSampler(BaseGASampler):
         self,
         space: Space,
         *,
-        population: int = 6,
+        population: int = 8,
         seed: int = 0,
-        q: float = 0.3,
+        q: float = 0.15,
         cross: float = 0.8,
         mutate: float = 0.8,
         first: dict[str, Any] | None = None,
@@ -125,7 +125,7 @@ class GeneticSampler(BaseGASampler):
         before = [
             t for t in individuals(study.get_trials(deepcopy=False)) if t.system_attrs.get(key, generation) < generation
         ]
-        return worst_first(before)[-self.size :]
+        return worst_first(before)[-max(2, self.size // 2) :]
 
     def _spread(self, place: int) -> Tensor:
         """Row `place` of a Latin hypercube: each column's range in as many strata as there are rows, each used once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -27,8 +27,9 @@ from torchweld.search.ranges import space_for
 from torchweld.search.result import Found, found_in
 from torchweld.search.sampler import GeneticSampler, Repeatable
 from torchweld.search.space import Space
-from torchweld.search.study import open_storage, open_study, queue_again, running, shown, sweep, waiting
+from torchweld.search.study import Sweep, open_storage, open_study, queue_again, running, shown, waiting
 from torchweld.training import Config
+from torchweld.training.signals import asked_to_stop
 
 SAMPLERS = ("ga", "tpe", "random")
 _GIVE_UP = 5  # failures without a success, after which it is the search that is wrong
@@ -43,7 +44,7 @@ def search(
     space: Space | None = None,
     splits: Splits | None = None,
     sampler: str = "ga",
-    population: int = 6,
+    population: int = 8,
     prune: bool = True,
     first: bool = True,
     seed: int = 0,
@@ -77,7 +78,7 @@ def search(
             f"a budget of {budget.epochs} epochs is less than one trial's {config.epochs}: raise it, or lower epochs"
         )
     start = space.point_of(config) if first else None
-    pruner: BasePruner = Halving(config.epochs) if prune else NopPruner()
+    pruner: BasePruner = Halving(config.epochs, least=max(1, config.epochs // 9)) if prune else NopPruner()
     about = {
         "config": config.to_dict(),
         "space": space.to_dict(),
@@ -96,7 +97,8 @@ def search(
             pruner,
         )
         objective = Objective(config, space, replace(splits, test=None))
-        _run(study, objective, budget, on_failure, told, heartbeat_seconds)
+        with asked_to_stop() as stop:  # between trials as in them, so that none is left half begun
+            _run(study, objective, budget, on_failure, told, heartbeat_seconds, stop)
         return found_in(study, config, space, sampler, shown(storage))
 
 
@@ -134,14 +136,23 @@ def sampler_of(name: str, space: Space, seed: int, population: int, first: dict[
 
 
 def _run(
-    study: Study, objective: Objective, budget: Budget, on_failure: str, told: Told | None, heartbeat_seconds: int
+    study: Study,
+    objective: Objective,
+    budget: Budget,
+    on_failure: str,
+    told: Told | None,
+    heartbeat_seconds: int,
+    stop: Sequence[bool],
 ) -> None:
     """Trials until the budget is spent, and until no other process is at work or has died over one."""
     began = time.monotonic()
     epochs = objective.config.epochs
     catch = (TrialFailed,) if on_failure == "penalise" else ()
+    sweep = Sweep(study, 2 * heartbeat_seconds)
     while True:
-        sweep(study)
+        sweep()
+        if stop[0]:
+            raise KeyboardInterrupt
         trials = study.get_trials(deepcopy=False)
         in_time = budget.minutes is None or time.monotonic() - began < 60 * budget.minutes
         if not (budget.allows(trials, epochs, time.monotonic() - began) or (waiting(study) and in_time)):
@@ -149,7 +160,7 @@ def _run(
                 return
             time.sleep(min(1.0, heartbeat_seconds / 4))
             continue
-        _one(study, objective, budget, catch, told)
+        _one(study, objective, budget, catch, told, stop)
         _check_hope(study)
 
 
@@ -158,7 +169,12 @@ class Withdrawn(Exception):
 
 
 def _one(
-    study: Study, objective: Objective, budget: Budget, catch: tuple[type[Exception], ...], told: Told | None
+    study: Study,
+    objective: Objective,
+    budget: Budget,
+    catch: tuple[type[Exception], ...],
+    told: Told | None,
+    stop: Sequence[bool],
 ) -> None:
     numbers: list[int] = []
 
@@ -169,6 +185,8 @@ def _one(
         if budget.overrun(known, trial.number, objective.config.epochs):
             trial.set_user_attr(WITHDRAWN, True)
             raise Withdrawn
+        if stop[0]:
+            raise KeyboardInterrupt
         return objective(trial)
 
     try:

@@ -16,7 +16,7 @@ from optuna import Study
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback, _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -42,10 +42,7 @@ def open_storage(url: str | None, heartbeat_seconds: int = 15) -> BaseStorage:
         try:
             return _storage(url, heartbeat_seconds)
         except (ArgumentError, NoSuchModuleError) as error:
-            raise InputError(
-                f"--storage {url!r} is no database URL ({_first_line(error)}); write sqlite:///FILE.db or "
-                "postgresql://USER@HOST/DATABASE"
-            ) from None
+            raise _no_address(url, error) from None
         except ImportError as error:
             raise InputError(f"--storage {shown(url)}: {_first_line(error)}: pip install 'torchweld[search]'") from None
         except (SQLAlchemyError, StorageInternalError) as error:
@@ -79,12 +76,24 @@ def _storage(url: str, heartbeat_seconds: int) -> RDBStorage:
 
 
 def shown(url: str | None) -> str:
-    """The URL without its password.
+    """The URL without its password. Raises `InputError` if it is none.
 
     >>> shown("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
     """
-    return "memory" if url is None else make_url(url).render_as_string(hide_password=True)
+    if url is None:
+        return "memory"
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError as error:
+        raise _no_address(url, error) from None
+
+
+def _no_address(url: str, error: Exception) -> InputError:
+    return InputError(
+        f"--storage {url!r} is no database URL ({_first_line(error)}); write sqlite:///FILE.db or "
+        "postgresql://USER@HOST/DATABASE"
+    )
 
 
 def open_study(
@@ -116,11 +125,32 @@ def open_study(
     return study
 
 
-def sweep(study: Study) -> None:
-    """Trials whose worker gives no sign of life are closed, and queued again as new ones."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
+class Sweep:
+    """Closes trials whose worker gives no sign of life, and queues them again as new ones; to be called now and then.
+
+    A worker that dies before its trial's first sign of life would leave one that Optuna never takes for stale. So a
+    trial that has been running before our eyes for longer than `grace_seconds` is given one sign by us: a living worker
+    goes on with its own, a dead one's trial is stale when that has aged.
+    """
+
+    def __init__(self, study: Study, grace_seconds: float) -> None:
+        self.study, self.grace_seconds = study, grace_seconds
+        self.seen: dict[int, float] = {}
+        self.marked: set[int] = set()
+
+    def __call__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
+        storage = self.study._storage
+        if not isinstance(storage, RDBStorage | _CachedStorage):
+            return
+        now = time.monotonic()
+        for trial in running(self.study):
+            first = self.seen.setdefault(trial.number, now)
+            if now - first > self.grace_seconds and trial.number not in self.marked:
+                storage.record_heartbeat(trial._trial_id)
+                self.marked.add(trial.number)
 
 
 def queue_again(study: Study, number: int) -> None:

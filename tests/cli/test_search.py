@@ -95,7 +95,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     rows = np.column_stack([inputs := random.normal(size=(60, 2)), inputs.sum(1)])
     np.savetxt(tmp_path / "table.csv", rows, delimiter=",", header="a,b,y", comments="")
     words = ["search", str(tmp_path / "table.csv"), "--budget", "90000", "--task", "regress",
-             "--set", "epochs=20", "--no-prune", "--out", str(out)]  # fmt: skip
+             "--set", "epochs=10", "--no-prune", "--out", str(out)]  # fmt: skip
     # A parallel test runner ignores SIGINT, and its children inherit that.
     restored = (
         "import os, signal, sys; signal.signal(2, signal.default_int_handler); os.execv(sys.argv[1], sys.argv[1:])"
@@ -113,8 +113,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "give the same command again" in error
     assert "Traceback" not in error
-    assert main([*words[:3], "80", *words[4:], "--json"]) == 0
+    assert main([*words[:3], "30", *words[4:], "--json"]) == 0
     trials = json.loads((out / "search.json").read_text())["trials"]
     assert sum(trial["repeats"] is not None for trial in trials) <= 1  # none if it was interrupted between two
-    assert sum(trial["epochs"] for trial in trials) == 80
+    assert sum(trial["epochs"] for trial in trials) == 30
     assert {trial["state"] for trial in trials} == {"complete"}

@@ -10,12 +10,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from torchweld import data
 from torchweld.core import CheckFailed, InputError
 from torchweld.genetic import Category, Real
 from torchweld.search import Budget, Found, Space, draw_history, draw_importance, importances, search
 from torchweld.search import objective as objective_module
+from torchweld.search import study as study_module
 from torchweld.training import train
 
 from .quick import MIXED, RATE, config, table
@@ -204,6 +206,23 @@ def test_importance_finds_what_decides_and_pictures_are_drawn(path: Path, tmp_pa
     with pytest.raises(InputError, match="four"):
         draw_importance(replace(found, importance={}), tmp_path / "none.png")
     assert importances(optuna.create_study(), space) == {}
+
+
+def test_tables_that_another_process_makes_meanwhile_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = study_module._storage
+    calls = []
+
+    def late(url: str, heartbeat_seconds: int) -> Any:
+        calls.append(url)
+        if len(calls) == 1:
+            raise OperationalError("CREATE TABLE trials", {}, Exception("table trials already exists"))
+        return make(url, heartbeat_seconds)
+
+    monkeypatch.setattr(study_module, "_storage", late)
+    assert study_module.open_storage(f"sqlite:///{tmp_path}/study.db") is not None
+    assert len(calls) == 2
 
 
 def test_of_two_trials_begun_at_once_the_budget_takes_one() -> None:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from .quick import config
 
-EPOCHS, TRIALS = 40, 6
+EPOCHS, TRIALS = 24, 5
 
 
 def words(folder: Path, table: Path, url: str) -> list[str]:

@@ -45,8 +45,10 @@ def open_storage(url: str | None, heartbeat_seconds: int = 15) -> BaseStorage:
             raise _no_address(url, error) from None
         except ImportError as error:
             raise InputError(f"--storage {shown(url)}: {_first_line(error)}: pip install 'torchweld[search]'") from None
-        except (SQLAlchemyError, StorageInternalError) as error:
-            if isinstance(error, OperationalError) or attempt + 1 == _ATTEMPTS:
+        except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+            # SQLite calls it operational, too, when another process has just made the tables.
+            unreachable = isinstance(error, OperationalError) and "already exists" not in str(error)
+            if unreachable or attempt + 1 == _ATTEMPTS:
                 raise InputError(
                     f"--storage {shown(url)} cannot be opened ({_first_line(error)}); check the path, or that the "
                     "server runs and lets you in"

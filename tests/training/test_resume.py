@@ -90,12 +90,14 @@ def test_a_corrupt_newest_checkpoint_is_passed_over(tmp_path: Path, straight: Pa
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     (folder / "checkpoints" / ".step-00000099.half.safetensors").write_bytes(b"half")
+    for name in (".config.a1b2.json", ".metrics.a1b2.jsonl", ".model.a1b2.safetensors"):
+        (folder / name).write_bytes(b"half")
     found = Shelf(folder / "checkpoints").latest()
     assert found is not None
     assert found[0] == older
     assert "SHA-256" in found[2][0]
     resume(folder)
-    assert not list((folder / "checkpoints").glob(".*"))
+    assert not list(folder.rglob(".*"))
     state, expected = final_state(folder), final_state(straight)
     assert state.pop("config") == {**expected.pop("config"), "save_steps": 4}
     assert_same(state, expected)

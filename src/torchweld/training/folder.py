@@ -81,6 +81,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
+_OWN = ("config.json", "metrics.jsonl", "result.json", "model.safetensors")  # what is written beside itself first
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a kill may have left of files that were being written."""
+    for name in _OWN:
+        own = Path(name)
+        for orphan in folder.glob(f".{own.stem}.*{own.suffix}"):
+            orphan.unlink(missing_ok=True)
+
+
 class Checkpoints:
     """The watcher that keeps a run: checkpoints, a line of metrics an epoch, the result."""
 
@@ -95,6 +106,7 @@ class Checkpoints:
         save_json(self.folder / "config.json", session.config.to_dict())
         self.shelf.folder.mkdir(parents=True, exist_ok=True)
         self.shelf.sweep()
+        sweep(self.folder)
         # Lines of epochs that a resumed run is about to repeat are dropped, and a line that a kill has torn.
         with written_whole(self.metrics) as temporary:
             temporary.write_text("".join(_line(record) for record in session.history), encoding="utf-8")

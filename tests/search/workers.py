@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from .quick import config
 
@@ -68,9 +72,11 @@ def opened(url: str) -> optuna.Study | None:
     """The study, None before it is there."""
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         return None
+    # Connections are closed after use: one that is kept for each look would soon be one too many for the server.
     try:
-        return optuna.load_study(study_name="search", storage=url)
-    except Exception:  # noqa: BLE001 - the tables, or the study, are not there yet
+        storage = RDBStorage(url, {"poolclass": NullPool}, skip_compatibility_check=True, skip_table_creation=True)
+        return optuna.load_study(study_name="search", storage=storage)
+    except (KeyError, StorageInternalError, SQLAlchemyError):  # the study, or the tables, are not there yet
         return None
 
 

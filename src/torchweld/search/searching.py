@@ -16,7 +16,6 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from torchweld import data
 from torchweld.core import InputError
 from torchweld.data import Splits
 from torchweld.search.budget import Budget
@@ -28,7 +27,7 @@ from torchweld.search.result import Found, found_in
 from torchweld.search.sampler import GeneticSampler, Repeatable
 from torchweld.search.space import Space
 from torchweld.search.study import Sweep, open_storage, open_study, queue_again, running, shown, waiting
-from torchweld.training import Config
+from torchweld.training import Config, splits_of
 from torchweld.training.signals import asked_to_stop
 
 SAMPLERS = ("ga", "tpe", "random")
@@ -70,7 +69,7 @@ def search(
         raise InputError(f"--sampler {sampler!r} is unknown; known are {', '.join(SAMPLERS)}")
     if on_failure not in ("penalise", "raise"):
         raise InputError(f"on_failure must be 'penalise' or 'raise', not {on_failure!r}")
-    splits = read(config) if splits is None else splits
+    splits = splits_of(config) if splits is None else splits
     space = space_for(config, splits) if space is None else space
     space.check(config)
     if budget.epochs is not None and budget.epochs < config.epochs:
@@ -110,19 +109,6 @@ def for_trials(config: Config) -> Config:
         dtype=config.dtype or "float32",
         channels_last=bool(config.channels_last),
         trackers=(),
-    )
-
-
-def read(config: Config) -> Splits:
-    """The data that the config names, in parts."""
-    return data.read(
-        config.data,
-        test=config.test,
-        task=config.task,
-        image_size=config.image_size,
-        channels=config.channels,
-        holdout=config.holdout,
-        seed=config.seed,
     )
 
 

@@ -25,6 +25,7 @@ from torchweld.fusion.plan import Plan
 from torchweld.fusion.realise import Realiser
 from torchweld.fusion.report import Weld
 from torchweld.fusion.sizes import shape_of
+from torchweld.fusion.spelling import quick
 from torchweld.fusion.store import Store
 from torchweld.fusion.widen import freed_of_dtypes, widened
 from torchweld.maps import Recipe
@@ -92,6 +93,7 @@ class _Emitter:
         module = GraphModule(self.store.root, self.graph, "Welded").eval()
         self.graph.eliminate_dead_code()
         self._write_over()
+        self.graph.on_generate_code(lambda _: quick)
         module.delete_all_unused_submodules()
         module.recompile()
         return Emitted(module, tuple(self.realiser.welds), self.store.recipes, tuple(unread))

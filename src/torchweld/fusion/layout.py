@@ -35,13 +35,14 @@ _SAME_ELEMENTS = {  # views that neither drop nor mix elements: a map may come b
     aten.permute.default,
     aten.transpose.int,
 }
+_MOVES = {aten.permute.default, aten.transpose.int}  # views of any memory
 
 
 @dataclass(frozen=True)
 class Place:
     """A map reads `leaf` with its channels on `axis`; `after` has the views that follow, each with its channels' axis.
 
-    `linear`: as a linear module. `copied`: elements that must be copied before it can be read.
+    `linear`: as a linear module. `copied`: elements that must be copied before it can be read, and by the views after.
     """
 
     leaf: Leaf
@@ -87,7 +88,28 @@ def _place(leaf: Leaf, axis: int, after: tuple[tuple[Leaf, int], ...], g: Geomet
     fits = strides is None or _in_order(sizes, strides, plain) or (linear and ndim < 4)
     if not fits and not linear and ndim == 4 and axis == 1:
         fits = _in_order(sizes, strides or (), (0, 2, 3, 1))
-    return Place(leaf, axis, after, linear, 0 if fits else hints.count(leaf.shape))
+    copied = 0 if fits else hints.count(leaf.shape)
+    return Place(leaf, axis, after, linear, copied + _copied_by(after, leaf, axis, g.out_channels, hints))
+
+
+def _copied_by(after: tuple[tuple[Leaf, int], ...], leaf: Leaf, axis: int, channels: int, hints: Hints) -> int:
+    """Elements that these views of a map's output, made at `leaf`, cannot show without copying."""
+
+    def sizes(leaf: Leaf, axis: int) -> list[int]:
+        return [hints.number(d) for d in resized(leaf, axis, channels).shape]
+
+    copied, value = 0, torch.empty(sizes(leaf, axis), device="meta")
+    for link, on_axis in after:
+        view, shape = link.view, sizes(link, on_axis)
+        if view is not None and view.target in _MOVES:
+            value = view.target(value, *view.args[1:])
+            continue
+        try:
+            value = value.view(shape)
+        except RuntimeError:  # memory does not run that way
+            copied += value.numel()
+            value = torch.empty(shape, device="meta")
+    return copied
 
 
 def _axis_before(view: Node, axis: int) -> int | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchweld.core import InputError, accuracy_bound, relative_error
-from torchweld.fusion import fuse
+from torchweld.fusion import fuse, prepack
 from torchweld.fusion.prepack import PackedConv
 
 ACTIVATIONS: dict[str, nn.Module] = {
@@ -54,6 +54,12 @@ class Net(nn.Module):
         return self.activation(self.head(x.mean((2, 3))))
 
 
+@pytest.fixture(autouse=True)
+def _whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is packed here must not depend on how busy the machine is."""
+    monkeypatch.setattr(prepack, "_pays", lambda packed, plain: True)
+
+
 def _fused(activation: nn.Module, dtype: torch.dtype = torch.float32) -> Any:
     torch.manual_seed(0)
     return fuse(Net(activation).eval().to(dtype), torch.randn(2, 3, 14, 18, dtype=dtype))
@@ -67,6 +73,24 @@ def test_every_activation_is_the_same_function(name: str) -> None:
     for x in (torch.randn(2, 3, 14, 18), torch.randn(3, 3, 9, 11)):
         for laid in (x, x.to(memory_format=torch.channels_last)):
             assert relative_error(packed(laid), fused(x)) < 1e-5
+
+
+def test_nothing_is_packed_that_would_be_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = _fused(nn.ReLU())
+    compared: list[Tensor] = []
+
+    def slower(packed: Any, plain: Any) -> bool:
+        compared.extend((packed(), plain()))
+        return False
+
+    monkeypatch.setattr(prepack, "_pays", slower)
+    packed = fused.prepack()
+    x = torch.randn(2, 3, 14, 18)
+    assert packed.packed == 0
+    assert torch.equal(packed(x), fused(x))
+    for mine, theirs in zip(compared[::2], compared[1::2], strict=True):  # the two that are timed do the same work
+        assert relative_error(mine, theirs) < 1e-5
+    assert len(compared) == 8
 
 
 def test_activations_and_sums_are_inside_the_convolutions() -> None:

@@ -35,6 +35,7 @@ CASES = {
     "densenet_notes": Case(_named("densenet_notes"), (31, 37), 29),
     "densenet121": Case(_named("densenet121"), (31, 37), 29),
     "compact_small": Case(_named("compact_small"), (9, 13), 1),
+    "pooled_small": Case(_named("pooled_small"), (17, 19), 8),
     "unet_compact_small_s2": Case(_named("unet_compact_small_s2"), (33, 37), 1),
     "branched_nano": Case(_named("branched_nano"), (9, 13), 1),
     "unet_resnet18": Case(_named("unet_resnet18"), (33, 37), 1),

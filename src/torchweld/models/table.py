@@ -20,6 +20,8 @@ from torchweld.models.encoders import unet
 from torchweld.models.images import check_counts
 from torchweld.models.lenet import lenet
 from torchweld.models.plain import plain
+from torchweld.models.pooled import SIZES as POOLED
+from torchweld.models.pooled import pooled
 from torchweld.models.resnet import SIZES as RESIDUAL
 from torchweld.models.resnet import resnet
 from torchweld.models.vgg import NAMES as VGGS
@@ -28,6 +30,7 @@ from torchweld.models.vgg import vgg
 _BUILDERS: dict[str, Callable[[str, int, int], nn.Module]] = {
     **dict.fromkeys(BRANCHED, branched),
     **dict.fromkeys(COMPACT, compact),
+    **dict.fromkeys(POOLED, pooled),
     "lenet_bn": lenet,
     "plain_cnn": plain,
     "alexnet": alexnet,

@@ -29,17 +29,27 @@ def classify() -> Config:
 
 
 def fashion() -> Config:
-    """Fashion-MNIST (28x28 grey, 60,000 images): a compact residual network, flips and shifts."""
+    """Fashion-MNIST (28x28 grey, 60,000 images): a pooled residual network, flips, shifts and erasing."""
     return Config(
-        model="compact_small",
-        epochs=18,
+        model="pooled_small",
+        epochs=20,
         batch_size=128,
         holdout=0.02,
         smoothing=0.1,
         ema=0.998,
         learning_rate=0.2,
-        augmentation=Augmentation(flip=True, shift_pixels=2),
+        augmentation=Augmentation(flip=True, shift_pixels=2, erase=0.25),
     )
+
+
+def fashion_quick() -> Config:
+    """As `fashion`, in a third of its time, too short to gain by erasing."""
+    return replace(fashion(), epochs=6, ema=0.99, augmentation=Augmentation(flip=True, shift_pixels=2))
+
+
+def fashion_long() -> Config:
+    """As `fashion`, with twice as many residual layers, in twice its time."""
+    return replace(fashion(), model="pooled_medium", epochs=30)
 
 
 def segment() -> Config:
@@ -96,6 +106,8 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "classify": classify,
     "fashion": fashion,
+    "fashion_quick": fashion_quick,
+    "fashion_long": fashion_long,
     "segment": segment,
     "segment_long": segment_long,
     "regress": regress,

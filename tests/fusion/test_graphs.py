@@ -9,6 +9,6 @@ from .graphs import check, draw_network
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=300)
 def test_random_networks_stay_the_same_function(data: st.DataObject) -> None:
     check(*draw_network(data.draw))

@@ -1,8 +1,8 @@
 """Residual networks for small images and few minutes: a maximum over 2x2 between each stage's convolution and its norm.
 
-After Page's ResNet-9 (How to Train Your ResNet, 2018, https://github.com/davidcpage/cifar10-fast). Norms and activations
-cost as much time as memory takes; behind the pooling they see a quarter of it, so almost all time goes into products,
-also at the full size of the image. Shapes: B batch, C channels in, H and W the image, K classes.
+After Page's ResNet-9 (How to Train Your ResNet, 2018, https://github.com/davidcpage/cifar10-fast). Norms and
+activations take as long as memory does; behind the pooling they see a quarter of it, so almost all time goes into
+products, also at the full size of the image. Shapes: B batch, C channels in, H and W the image, K classes.
 """
 
 from __future__ import annotations

@@ -47,6 +47,14 @@ def test_convolutions_with_a_relu_between_are_not_even_candidates() -> None:
     assert fused.report.refusals == ()
 
 
+def test_a_norm_with_nothing_affine_beside_it_says_so() -> None:
+    pooled = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU())
+    first = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 8, 3))
+    x = noise(1, 3, 16, 16)
+    assert "it reads 1 (max_pool2d), which is no affine map" in _reasons(weld(pooled, x), "2 (batch_norm)")
+    assert "it reads the model's input" in _reasons(weld(first, x), "0 (batch_norm)")
+
+
 def test_two_padded_windows_are_declined_for_the_near_border() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, bias=False), nn.Conv2d(2, 2, 3, padding=1, bias=False))
     fused = weld(model, noise(2, 2, 9, 8))

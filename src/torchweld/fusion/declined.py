@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch.fx import Node
 
 from torchweld.fusion.analyse import Analysis
 from torchweld.fusion.names import module_path
 from torchweld.fusion.plan import Plan
 from torchweld.fusion.report import Declined
+
+aten = torch.ops.aten
 
 
 def declined(analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tuple[Declined, ...]:
@@ -18,6 +21,8 @@ def declined(analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tu
     for node, reason in unlifted.items():
         found[Declined(place(node), reason)] = None
     for node, cut in plan.chosen.items():
+        if (kept := _kept_norm(node, analysis)) is not None:
+            found[Declined(place(node), kept)] = None
         boundaries = [leaf.value for leaf in cut.leaves if analysis.is_affine(leaf.value)]
         if not boundaries and len(cut.leaves) == len(cut.expression.terms if cut.expression else cut.leaves):
             continue  # merged all the way down
@@ -37,6 +42,17 @@ def declined(analysis: Analysis, plan: Plan, unlifted: Mapping[Node, str]) -> tu
                         )
                     ] = None
     return tuple(found)
+
+
+def _kept_norm(node: Node, analysis: Analysis) -> str | None:
+    """Why a batch norm is still a scale and shift of its own, where nothing affine comes before it or after."""
+    if node.target is not aten.batch_norm.default:
+        return None
+    before = node.all_input_nodes[0]
+    if analysis.is_affine(before) or any(analysis.is_affine(user) for user in node.users):
+        return None  # those who could have merged it say why not
+    what = "the model's input" if before.op == "placeholder" else f"{place(before)}, which is no affine map"
+    return f"it stays a scale and shift: no affine map reads it, and it reads {what}"
 
 
 def place(node: Node) -> str:

@@ -223,3 +223,32 @@ def test_integers_and_mixed_dtypes_are_left_alone() -> None:
 
     n = torch.arange(6).reshape(2, 3)
     weld(Counting(), noise(2, 3), n, also=[(noise(4, 3), torch.arange(12).reshape(4, 3))])
+
+
+class TwoSums(nn.Module):
+    """A norm's output in two sums: neither may write over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        twice = torch.cat([x, x], 1) * 0.7
+        y = self.norm(twice)
+        return y + twice + twice, (twice * 0.7 + twice) + y
+
+
+def test_a_value_in_two_sums_is_written_over_by_neither() -> None:
+    weld(TwoSums(), noise(2, 4, 5, 6))
+
+
+def test_a_sum_writes_over_what_nobody_else_reads() -> None:
+    fused = weld(
+        nn.Sequential(Residual(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1))), noise(2, 4, 5, 6)
+    )
+    assert torch.ops.aten.add_.Tensor in {n.target for n in fused.module.graph.nodes}
+
+
+class Residual(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)

@@ -24,7 +24,7 @@ from torchweld.fusion.names import module_path
 from torchweld.fusion.plan import Plan
 from torchweld.fusion.realise import Realiser
 from torchweld.fusion.report import Weld
-from torchweld.fusion.sizes import shape_of
+from torchweld.fusion.sizes import dtype_of, shape_of
 from torchweld.fusion.spelling import quick
 from torchweld.fusion.store import Store
 from torchweld.fusion.widen import freed_of_dtypes, widened
@@ -160,6 +160,8 @@ class _Emitter:
         new = self.graph.create_node(node.op, target, args, kwargs, name=_name_of(target))
         if node in self.analysis.cuts:
             self.realiser.fresh.add(new)
+        if not pinned and _is_plain_sum(node):
+            self.realiser.sums.append(new)
         return new
 
     def _module(self, node: Node, stock: modules.Stock) -> Node:
@@ -177,12 +179,26 @@ class _Emitter:
         return value
 
     def _write_over(self) -> None:
-        """Activations write over a value that was just made and that nobody else reads."""
+        """Sums and activations write over a value that was just made and that nobody else reads."""
+
+        def free(value: object) -> bool:
+            return value in self.realiser.fresh and isinstance(value, Node) and len(value.users) == 1
+
+        for node in self.realiser.sums:
+            first, second = sorted(node.args, key=lambda v: not free(v))
+            if free(first):
+                node.target, node.args = aten.add_.Tensor, (first, second)
         for node in self.graph.nodes:
-            if node.op == "call_function" and node.target in _IN_PLACE:
-                source = node.args[0]
-                if source in self.realiser.fresh and len(source.users) == 1:
-                    node.target = _IN_PLACE[node.target]
+            if node.op == "call_function" and node.target in _IN_PLACE and free(node.args[0]):
+                node.target = _IN_PLACE[node.target]
+
+
+def _is_plain_sum(node: Node) -> bool:
+    """`a + b` of two values alike in shape and dtype, so that either has room for it."""
+    if node.target is not aten.add.Tensor or node.kwargs or not all(isinstance(a, Node) for a in node.args):
+        return False
+    shapes, dtypes = ({of(a) for a in node.all_input_nodes} for of in (shape_of, dtype_of))
+    return len(shapes) == len(dtypes) == 1 and None not in shapes
 
 
 def _name_of(target: Any) -> str | None:

@@ -30,7 +30,8 @@ aten = torch.ops.aten
 class Realiser:
     """Emits expressions into `graph`. `value` gives the emitted node of an original value.
 
-    `fresh` collects values that were just made and that may be written over; `welds` what went into one operation.
+    `fresh` collects values that were just made, which their only reader may write over; `sums` the sums of equal shapes
+    among them; `welds` what went into one operation.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Realiser:
         self.built: dict[object, str] = {}
         self.joins: dict[Join, Node] = {}
         self.fresh: set[Node] = set()
+        self.sums: list[Node] = []
         self.welds: list[Weld] = []
 
     def made(self, node: Node, e: Expression) -> Node:
@@ -83,12 +85,12 @@ class Realiser:
         return values, bias
 
     def _sum(self, values: list[Node]) -> Node:
-        first, *rest = sorted(values, key=lambda v: v not in self.fresh)
+        total, *rest = sorted(values, key=lambda v: v not in self.fresh)
         for value in rest:
-            target = aten.add_.Tensor if first in self.fresh else aten.add.Tensor
-            first = self.graph.call_function(target, (first, value))
-            self.fresh.add(first)
-        return first
+            total = self.graph.call_function(aten.add.Tensor, (total, value))
+            self.fresh.add(total)
+            self.sums.append(total)
+        return total
 
     def _term(self, t: Term, bias: Recipe | None, e: Expression, node: Node) -> Node:
         assert t.map is not None

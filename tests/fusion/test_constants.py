@@ -149,3 +149,23 @@ def test_constants_are_computed_without_touching_the_model() -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     tw.fuse(model, noise(2, 4, 8, 7, dtype=torch.float32))
     assert_unmodified(model, before)
+
+
+class Named(nn.Module):
+    """Names that a graph module, or any module, has for something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code, self.graph, self.meta = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4)
+        self.register_buffer("table", torch.arange(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.graph(self.code(x)).relu().mean((2, 3))
+        return self.meta(y) * self.table.to(x.dtype)
+
+
+def test_names_that_modules_have_for_something_else() -> None:
+    fused = weld(Named(), noise(2, 3, 6, 7))
+    assert set(fused.destinations) >= {"code.weight", "graph.running_mean", "meta.bias", "table"}
+    state = fused.module.state_dict()
+    assert all(key in state for keys in fused.destinations.values() for key in keys)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from torch import nn
 from torch.fx import Node
+
+_PARTS = {"graph", "code", "meta"}  # of `torch.fx.GraphModule`
 
 
 class Names:
@@ -13,12 +16,17 @@ class Names:
         self.taken: set[str] = set()
 
     def free(self, wanted: str) -> str:
-        """`wanted`, or `wanted_1`, `wanted_2`, ... where it is taken; `a_b` for `a.b` where `a` is no folder."""
+        """`wanted`, or `wanted_1`, `wanted_2`, ... where it is taken; `a_b` for `a.b` where `a` is no folder.
+
+        Names that modules have for something else are taken too: `to` is a method, a graph module's `code` its text.
+        """
         wanted = wanted or "weld"
+        if wanted.split(".")[0] in _PARTS:
+            wanted = f"weld_{wanted}"
         within = next((f for f in _above(wanted) if f in self.taken), "")
         wanted = within + wanted[len(within) :].replace(".", "_") if within else wanted
         path, number = wanted, 0
-        while path in self.taken or path in self.folders:
+        while path in self.taken or path in self.folders or hasattr(nn.Module, path.rpartition(".")[2]):
             number += 1
             path = f"{wanted}_{number}"
         self.taken.add(path)

@@ -13,6 +13,7 @@ from torchweld.cli.output import console, print_json, table
 from torchweld.cli.target import JsonOption
 from torchweld.cli.train import asked_for
 from torchweld.core import InputError
+from torchweld.training import RECIPES
 from torchweld.training.folder import save_json
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def search(
     task: Annotated[
         str | None, typer.Option("--task", help="classify, segment or regress; guessed from the data if left out.")
     ] = None,
-    recipe_name: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME", help="digits, classify, fashion, segment or regress.")
-    ] = None,
+    recipe_name: Annotated[str | None, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}.")] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config to search around.")
     ] = None,

@@ -102,6 +102,7 @@ def one_line(capsys: pytest.CaptureFixture[str], *named: str) -> None:
     ("words", "named"),
     [
         (["fuse", "net:build"], ["--input"]),
+        (["fuse", "nowhere"], ["nowhere", "net:build"]),
         (["fuse"], ["TARGET"]),
         (["fuse", "net", *INPUT], ["'net'", "module:callable"]),
         (["fuse", "net.py:build", *INPUT], ["net:build"]),

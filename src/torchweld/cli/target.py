@@ -75,14 +75,16 @@ def read_target(
         with quiet(f"reading {target}"):
             trained, example = load_run(target)
         return trained, examples or (example,)
+    program = target.endswith(".pt2")
+    parts = ("", "") if program else _parts(target)
     if not examples:
         raise InputError("--input is missing: give the shape of an example input, such as --input 1x3x224x224")
-    if target.endswith(".pt2"):
+    if program:
         if weights is not None:
             raise InputError(f"{target} holds its own weights; leave out --weights")
         with quiet(f"reading {target}"):
             return read_program(target, trust), examples
-    model = _build(target)
+    model = _build(target, *parts)
     model.eval()
     if weights is not None:
         with quiet(f"reading {weights}"):
@@ -114,13 +116,20 @@ def example_input(text: str) -> Tensor:
     return torch.randint(0, 2, shape, generator=generator).to(dtype)
 
 
-def _build(target: str) -> nn.Module:
+def _parts(target: str) -> tuple[str, str]:
+    """The module and the callable that `module:callable` names."""
     module_name, colon, path = target.partition(":")
     if not (colon and module_name and path):
-        raise InputError(f"TARGET {target!r} is neither module:callable nor a .pt2 file; write for example net:build")
+        raise InputError(
+            f"TARGET {target!r} is neither a folder, nor module:callable, nor a .pt2 file; write for example net:build"
+        )
     if module_name.endswith(".py") or "/" in module_name:
         dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
         raise InputError(f"TARGET {target!r} names a file; name the module instead: {dotted}:{path}")
+    return module_name, path
+
+
+def _build(target: str, module_name: str, path: str) -> nn.Module:
     # Whatever the user's code prints must not end up between the lines of our own result.
     with contextlib.redirect_stdout(sys.stderr):
         found = _attribute(_module(module_name), path, target)

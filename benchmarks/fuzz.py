@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,9 +29,10 @@ RESULTS = Path(__file__).parent / "results"
 CHUNK = 100  # networks
 
 
-def run_chunk(examples: int, seed_number: int, most: int) -> Counter[str]:
-    """What came of so many networks; raises with the smallest that differs."""
+def run_chunk(examples: int, seed_number: int, most: int) -> tuple[Counter[str], float]:
+    """What came of so many networks, and the CPU seconds; raises with the smallest that differs."""
     seen: Counter[str] = Counter()
+    began = time.process_time()
 
     @seed(seed_number)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -42,7 +47,7 @@ def run_chunk(examples: int, seed_number: int, most: int) -> Counter[str]:
             seen["operators after"] += fused.report.after.operators
 
     run()
-    return seen
+    return seen, time.process_time() - began
 
 
 def written(options: argparse.Namespace, done: dict[str, float], file: Path) -> None:
@@ -71,25 +76,33 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=12, help="operators in a network")
     parser.add_argument("--results", type=Path, default=RESULTS / "fuzz.json")
     parser.add_argument("--fresh", action="store_true", help="do not go on from an earlier run")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes, of one thread each")
     parser.add_argument("--cpu-seconds", type=float, default=float("inf"), help="stop after the chunk that reaches it")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     names = ("chunks", "networks", "refused at capture", "operators before", "operators after", "CPU seconds")
     done: dict[str, float] = dict.fromkeys(names, 0)
     if options.results.exists() and not options.fresh:
         before = json.loads(options.results.read_text())
         if (before["seed"], before["most"]) == (options.seed, options.most):
             done = {name: before[name] for name in names}
-    start = time.process_time()
-    while done["networks"] < options.examples and time.process_time() - start < options.cpu_seconds:
-        began = time.process_time()
-        seen = run_chunk(min(CHUNK, options.examples), 10_000 * options.seed + int(done["chunks"]), options.most)
-        for name, count in seen.items():
-            done[name] += count
-        done["chunks"] += 1
-        done["CPU seconds"] += time.process_time() - began
-        written(options, done, options.results)
-        print(f"{done['networks']:.0f} networks, all the same function, {done['CPU seconds']:.0f} CPU s", flush=True)
+    wanted = range(int(done["chunks"]), math.ceil(options.examples / CHUNK))
+    seeds = [10_000 * options.seed + chunk for chunk in wanted]
+    chunk_of = partial(run_chunk, min(CHUNK, options.examples), most=options.most)
+    spent = 0.0
+    with ProcessPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for seen, seconds in pool.map(chunk_of, seeds):
+            for name, count in seen.items():
+                done[name] += count
+            done["chunks"] += 1
+            done["CPU seconds"] += seconds
+            spent += seconds
+            written(options, done, options.results)
+            print(
+                f"{done['networks']:.0f} networks, all the same function, {done['CPU seconds']:.0f} CPU s", flush=True
+            )
+            if spent >= options.cpu_seconds:
+                pool.shutdown(cancel_futures=True)
+                break
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def fashion() -> Config:
     """Fashion-MNIST (28x28 grey, 60,000 images): a pooled residual network, flips, shifts and erasing."""
     return Config(
         model="pooled_small",
-        epochs=20,
+        epochs=21,
         batch_size=128,
         holdout=0.02,
         smoothing=0.1,

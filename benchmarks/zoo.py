@@ -20,6 +20,7 @@ import json
 import multiprocessing
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -185,7 +186,9 @@ def table(rows: dict[str, dict[str, Any]], families: int) -> str:
         "at the model's own size; ratios of CPU-time medians, taken in turns; norms' statistics drawn.",
         "",
         f"{len(rows)} of {families} families run, {len(done)} welded, float64 errors up to {twin:.1e}; {len(timed)} "
-        f"timed. Slower than {WORST}: {', '.join(slower) or 'none'}. More norms than timm's own conversion: "
+        f"timed: {_spread('fused over native', [r['to_native'] for r in timed.values()])}; "
+        f"{_spread('fused over timm', [r['to_timm'] for r in timed.values() if r.get('to_timm')])}. "
+        f"Slower than {WORST}: {', '.join(slower) or 'none'}. More norms than timm's own conversion: "
         f"{', '.join(more) or 'none'}.",
         "",
         "Counts are convolutions/standalone norms; `-` where timm's own conversion changes nothing or there is none.",
@@ -203,6 +206,12 @@ def table(rows: dict[str, dict[str, Any]], families: int) -> str:
         ratios = " | ".join("-" if r.get(k) is None else f"{r[k]:.2f}" for k in ("to_native", "to_timm"))
         lines.append(f"| {family} | {r['name']} | {' | '.join(counts)} | {errors} | {ratios} |")
     return "\n".join(lines) + "\n"
+
+
+def _spread(what: str, ratios: list[float]) -> str:
+    if not ratios:
+        return f"{what} not timed"
+    return f"{what} {min(ratios):.2f} to {max(ratios):.2f}, median {statistics.median(ratios):.2f}"
 
 
 def read_rows(kept: Path) -> dict[str, dict[str, Any]]:

@@ -171,13 +171,14 @@ def _why(late: bool, place: Path, options: Options) -> str:
     return said[-1][:160] if said else "the process was killed (memory?)"
 
 
-def table(rows: dict[str, dict[str, Any]], families: int) -> str:
-    """The results as markdown; `families` is how many there are in all."""
+def table(rows: dict[str, dict[str, Any]], chosen: dict[str, tuple[str, int]]) -> str:
+    """The results as markdown; `chosen` are the names and sizes of all, run or not."""
     done = {f: r for f, r in rows.items() if "failed" not in r}
     timed = {f: r for f, r in done.items() if r.get("to_native") is not None}
     slower = [f"{r['name']} {r['to_native']:.2f}" for r in timed.values() if r["to_native"] > WORST]
     slower += [f"{r['name']} {r['to_timm']:.2f} of timm's" for r in timed.values() if (r.get("to_timm") or 0) > WORST]
     more = [r["name"] for r in done.values() if r["timm"] and r["after"][1] > r["timm"][1]]
+    waiting = [f"{name} ({size:,} parameters)" for f, (name, size) in chosen.items() if f not in rows]
     twin = max((r["twin_error"] for r in done.values()), default=0.0)
     lines = [
         "# The zoo: every family of timm, and torchvision's",
@@ -185,11 +186,11 @@ def table(rows: dict[str, dict[str, Any]], families: int) -> str:
         f"`make zoo`: {processor()}, torch {torch.__version__}, timm {timm.__version__}, one thread, float32, batch 1, "
         "at the model's own size; ratios of CPU-time medians, taken in turns; norms' statistics drawn.",
         "",
-        f"{len(rows)} of {families} families run, {len(done)} welded, float64 errors up to {twin:.1e}; {len(timed)} "
+        f"{len(rows)} of {len(chosen)} families run, {len(done)} welded, float64 errors up to {twin:.1e}; {len(timed)} "
         f"timed: {_spread('fused over native', [r['to_native'] for r in timed.values()])}; "
         f"{_spread('fused over timm', [r['to_timm'] for r in timed.values() if r.get('to_timm')])}. "
         f"Slower than {WORST}: {', '.join(slower) or 'none'}. More norms than timm's own conversion: "
-        f"{', '.join(more) or 'none'}.",
+        f"{', '.join(more) or 'none'}. Not run: {', '.join(waiting) or 'none'}.",
         "",
         "Counts are convolutions/standalone norms; `-` where timm's own conversion changes nothing or there is none.",
         "",
@@ -260,7 +261,7 @@ def main() -> None:
                 file.write(json.dumps(rows[family]) + "\n")
             said = row.get("failed") or f"{row['before']} -> {row['after']}  {row.get('to_native') or ''}"
             print(f"[{done}/{len(small) + len(big)}] {name}: {said}  (load {os.getloadavg()[0]:.1f})", flush=True)
-            RESULTS.write_text(table({f: rows[f] for f in chosen if f in rows}, len(chosen)))
+            RESULTS.write_text(table({f: rows[f] for f in chosen if f in rows}, chosen))
     left = [f"{chosen[f][0]} ({chosen[f][1]:,} parameters)" for f in wanted if chosen[f][1] > largest]
     print(f"left out, larger than {largest:,} parameters: {', '.join(left) or 'none'}")
 

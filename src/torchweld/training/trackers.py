@@ -7,6 +7,7 @@ and a histogram of every weight by epoch.
 from __future__ import annotations
 
 import importlib
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
         step = session.total_steps
+        _pass_the_second(self.folder)
         self.writer: Any = SummaryWriter(str(self.folder), purge_step=step if step else None)
         batch = session.batches.batch(session.epoch, 0)
         if batch.inputs.ndim == 4:
@@ -122,6 +124,12 @@ def grid(
     images = torch.cat((images, images.new_ones(missing, *images.shape[1:])))
     rows = images.unflatten(0, (-1, columns))  # (R, c, C, H, W)
     return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+
+
+def _pass_the_second(folder: Path) -> None:
+    """TensorBoard reads event files by name, that is by the second they were opened in: no two share one."""
+    while list(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.05)
 
 
 def _installed(module: str, package: str) -> Any:

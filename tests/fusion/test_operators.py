@@ -252,3 +252,44 @@ def test_a_sum_writes_over_what_nobody_else_reads() -> None:
 class Residual(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
+
+
+MAYBE_THE_INPUT: dict[str, Callable[[Tensor], Tensor]] = {  # each may return the very memory that it was given
+    "dropout": lambda x: F.dropout(x, 0.3, False),
+    "contiguous": lambda x: x.contiguous(),
+    "to": lambda x: x.to(torch.float32),
+    "clone": lambda x: x.clone(),
+    "expand": lambda x: x[:, :1].expand(-1, 4, -1, -1),
+    "flatten, unflatten": lambda x: x.flatten(1).unflatten(1, (4, 6, 7)),
+    "permute and back": lambda x: x.permute(0, 1, 3, 2).permute(0, 1, 3, 2),
+    "pad by nothing": lambda x: F.pad(x, (0, 0, 0, 0)),
+    "pool by one": lambda x: F.avg_pool2d(x, 1),
+    "slice of all": lambda x: x[:, 0:4],
+    "narrow to all": lambda x: x.narrow(1, 0, 4),
+    "times 1": lambda x: x * 1,
+    "plus 0": lambda x: x + 0,
+    "chunk": lambda x: torch.cat([x, x], 1).chunk(2, 1)[0],
+    "scale by one": lambda x: F.interpolate(x, scale_factor=1),
+}
+
+
+class SumBeside(nn.Module):
+    """`way(x)` and a convolution of x, added with either as the first."""
+
+    def __init__(self, way: Callable[[Tensor], Tensor], first: bool) -> None:
+        super().__init__()
+        self.way, self.first, self.conv = way, first, nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, made = self.way(x), torch.sigmoid(self.conv(x))
+        return kept + made if self.first else made + kept
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+@pytest.mark.parametrize("way", MAYBE_THE_INPUT.values(), ids=MAYBE_THE_INPUT)
+def test_no_sum_writes_over_the_input(way: Callable[[Tensor], Tensor], first: bool) -> None:
+    x = noise(2, 4, 6, 7)
+    kept = x.clone()
+    fused = weld(SumBeside(way, first), x)
+    fused(x)
+    assert torch.equal(x, kept)

@@ -18,7 +18,8 @@ from torchweld.training import Config, Shelf, resume, train
 
 # Without batch norm, whose statistics are of each process's own samples; unequal shares, and parts of a step.
 CONFIG = Config(model="plain_cnn", epochs=2, batch_size=51, accumulate=2, learning_rate=0.02, ema=0.9, threads=1,
-                dtype="float32", channels_last=False, trackers=(), smoothing=0.1, save_steps=20)  # fmt: skip
+                dtype="float32", channels_last=False, trackers=(), smoothing=0.1, save_steps=20,
+                data_pruning=0.5)  # fmt: skip
 SETTINGS = [
     "model=plain_cnn",
     "epochs=2",
@@ -32,6 +33,7 @@ SETTINGS = [
     "trackers=[]",
     "smoothing=0.1",
     "save_steps=20",
+    "data_pruning=0.5",
     "augmentation.shift_pixels=0",
 ]
 

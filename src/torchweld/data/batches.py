@@ -20,10 +20,13 @@ from torch.utils.data import Dataset as MapDataset
 
 from torchweld.core import InputError
 from torchweld.data.augmentation import Augmentation
+from torchweld.data.draws import Integers
 from torchweld.data.mixing import mixed, partners
 from torchweld.data.order import rows_of, steps
 from torchweld.data.scale import Scale
 from torchweld.data.splits import Array, Dataset, Splits
+
+_Key = tuple[int, Integers]  # an epoch and the rows of one of its batches, those of all ranks together
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +92,31 @@ class Batches:
         self._plan = _Plan()
         self._loader: DataLoader[Any] | None = None
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, counted from 0, from step `start` on."""
-        if not 0 <= start <= self.steps:
-            raise InputError(f"start={start}: an epoch has {self.steps} steps")
-        keys = [(number, step) for step in range(start, self.steps)]
+    def epoch(self, number: int, start: int = 0, among: Integers | None = None) -> Iterator[Batch]:
+        """The batches of epoch `number`, counted from 0, from step `start` on; of the rows `among` alone, if given."""
+        count = self.steps_among(among)
+        if not 0 <= start <= count:
+            raise InputError(f"start={start}: an epoch has {count} steps")
+        keys = [(number, self._rows(number, step, among)) for step in range(start, count)]
         if self.workers == 0:
-            return (self.batch(*key) for key in keys)
+            return (self._made(*key) for key in keys)
         return self._from_workers(keys)
+
+    def steps_among(self, rows: Integers | None) -> int:
+        """Batches of an epoch that takes these rows alone; None for all."""
+        return self.steps if rows is None else steps(len(rows), self.batch_size)
 
     def batch(self, epoch: int, step: int) -> Batch:
         """One batch by itself."""
-        count = len(self.dataset)
-        whole = rows_of(step, count, self.batch_size, self.seed, epoch, self.shuffle)
+        return self._made(epoch, self._rows(epoch, step))
+
+    def _rows(self, epoch: int, step: int, among: Integers | None = None) -> Integers:
+        """The rows of a batch, those of all ranks together."""
+        count = len(self.dataset) if among is None else len(among)
+        places = rows_of(step, count, self.batch_size, self.seed, epoch, self.shuffle)
+        return places if among is None else among[places]
+
+    def _made(self, epoch: int, whole: Integers) -> Batch:
         rows = whole[self.rank :: self.world]
         what = self.augmentation
         if what.mixes:
@@ -138,7 +153,7 @@ class Batches:
             epoch,
         )
 
-    def _from_workers(self, keys: list[tuple[int, int]]) -> Iterator[Batch]:
+    def _from_workers(self, keys: list[_Key]) -> Iterator[Batch]:
         if self._loader is None:
             # batch_size=None: a worker returns whole batches, so that the arithmetic is that of one process.
             # A copy, lest loader and batches refer to each other: workers of a loader that the cycle collector takes
@@ -173,22 +188,22 @@ class Batches:
 
 
 class _Steps(MapDataset[Batch]):
-    """What a worker holds: it makes the batch of a key (epoch, step)."""
+    """What a worker holds: it makes the batch of a key."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        return self.batches.batch(*key)
+    def __getitem__(self, key: _Key) -> Batch:
+        return self.batches._made(*key)
 
 
-class _Plan(Sampler[tuple[int, int]]):
+class _Plan(Sampler[_Key]):
     """The keys of the epoch that is running; the workers live on from one epoch to the next."""
 
     def __init__(self) -> None:
-        self.keys: Iterable[tuple[int, int]] = ()
+        self.keys: Iterable[_Key] = ()
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[_Key]:
         return iter(self.keys)
 
 

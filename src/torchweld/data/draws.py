@@ -39,6 +39,7 @@ class Purpose(enum.IntEnum):
     PARTNER = 11
     HOLD_OUT = 12
     BLEND = 13
+    PRUNE = 14
 
 
 def generator(seed: int, epoch: int, purpose: Purpose, block: int = 0) -> np.random.Generator:

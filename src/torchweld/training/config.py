@@ -26,6 +26,9 @@ class Config:
     `clip_norm`: largest norm of the gradient. `ema`: memory of the running mean of the weights, which is then what is
     judged and kept; 0 is off.
 
+    `data_pruning`: the probability with which a sample of less than mean loss sits out an epoch (InfoBatch); no bias,
+    as one that stays counts for those that do not; 0 is off.
+
     Fine-tuning: `init_from` is a checkpoint whose weights are taken where they fit, `freeze` name patterns of
     parameters that stay, `rates` pairs of a name pattern and a factor on the rate. `expand` puts a branched block
     (`rep`, `asymmetric`, `diverse`, `wide(n)`) in the place of every plain convolution before training.
@@ -69,6 +72,7 @@ class Config:
     every_epochs: float = 10.0
     milestones: tuple[float, ...] = ()
     ema: float = 0.0
+    data_pruning: float = 0.0
 
     dropout: float | None = None
     dropout_kind: str = "inverted"
@@ -99,12 +103,15 @@ class Config:
         for name in ("warmup_epochs", "weight_decay", "seed", "workers", "r_drop"):
             if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
                 raise InputError(f"{name}={getattr(self, name)} must not be negative")
-        for name in ("momentum", "ema", "smoothing", "holdout", "dropout"):
+        for name in ("momentum", "ema", "data_pruning", "smoothing", "holdout", "dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise InputError(f"{name}={value} must be at least 0 and less than 1")
         if self.accumulate > self.batch_size:
             raise InputError(f"accumulate={self.accumulate} parts of a batch of {self.batch_size} leave some empty")
+        if self.data_pruning and self.augmentation.mixes:
+            raise InputError("data_pruning goes by each sample's own loss, and mixup and cutmix blend samples; "
+                             "leave one of them out")  # fmt: skip
         self._check_names()
 
     def _check_names(self) -> None:

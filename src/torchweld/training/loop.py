@@ -96,41 +96,48 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
     config, machine, model = session.config, session.machine, session.wrapped
     set_training(model)
     began = mark = time.perf_counter()
-    waited, seen, steps = 0.0, 0, session.batches.steps
+    if session.step == 0:
+        session.pruning.begin(session.epoch)
+    among = session.pruning.rows
+    waited, seen, steps = 0.0, 0, session.batches.steps_among(among)
     rate = session.rate(session.epoch + max(session.step - 1, 0) / steps)
     before = session.seconds
-    for batch in session.batches.epoch(session.epoch, session.step):
+    for batch in session.batches.epoch(session.epoch, session.step, among):
         waiting = time.perf_counter() - mark
         rate = session.rate(session.epoch + session.step / steps)
         for group in session.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
         session.seed_step()
-        inputs, targets = batch.inputs.to(machine.device), batch.targets.to(machine.device)
-        step_loss, parts = 0.0, min(config.accumulate, len(inputs))
-        for i, (x, y) in enumerate(zip(inputs.chunk(parts), targets.chunk(parts), strict=True)):
+        weights = session.pruning.weights[batch.rows]
+        whole = [part.to(machine.device) for part in (batch.inputs, batch.targets, weights)]
+        step_loss, newest, parts = 0.0, [], min(config.accumulate, len(weights))
+        for i, (x, y, w) in enumerate(zip(*(part.chunk(parts) for part in whole), strict=True)):
             with session.team.apart(model, last=i == parts - 1):
                 with machine.precision():
                     losses, scores = per_sample(model, x, y, session.loss, config, session.class_weights)
                 # DistributedDataParallel divides by the number of processes; samples are what is to be divided by.
-                (losses.sum() * (session.team.world / batch.samples)).backward()
-            step_loss += losses.sum().item()
-            session.note(scores, y)
+                loss = (losses * w).sum()
+                (loss * (session.team.world / batch.samples)).backward()
+            step_loss += loss.item()
+            newest.append(losses.detach())
+            session.note(scores, y, w)
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
         session.optimizer.step()
         session.optimizer.zero_grad(set_to_none=True)
         if session.average is not None:
             session.average.update_parameters(session.model)
+        session.pruning.note(batch.rows, torch.cat(newest), session.team, batch.samples)
         session.step += 1
         session.loss_sum += step_loss
-        session.samples += len(inputs)
+        session.samples += weights.sum().item()
         if not math.isfinite(step_loss):
             raise CheckFailed(f"the loss is not finite in epoch {session.epoch + 1}; lower learning_rate={rate:g}")
         waited, seen = waited + waiting, seen + batch.samples
         now = time.perf_counter()
         session.seconds = before + now - began
-        note = StepRecord(session.total_steps, session.epoch + 1, rate, step_loss / len(inputs), now - mark, waiting,
-                          batch.samples)  # fmt: skip
+        note = StepRecord(session.total_steps, session.epoch + 1, rate, step_loss / weights.sum().item(), now - mark,
+                          waiting, batch.samples)  # fmt: skip
         mark = now
         for watcher in watchers:
             watcher.step_done(session, note)
@@ -163,6 +170,7 @@ def _judged(session: Session, rate: float, seconds: float, speed: float, waiting
         seconds,
         speed,
         waiting,
+        session.pruning.kept,
     )
     session.close_epoch(record)
     return record

@@ -53,8 +53,9 @@ class Progress:
     def epoch_done(self, session: Session, record: Record) -> None:
         epochs = session.config.epochs
         self.held_out = f"  {_held_out(record)}" if record.held_out_loss is not None else ""
+        kept = f"  {record.kept:.0%} of the samples" if record.kept < 1 else ""
         line = (
-            f"epoch {record.epoch}/{epochs}  loss {record.train_loss:.3f}{self.held_out}  "
+            f"epoch {record.epoch}/{epochs}  loss {record.train_loss:.3f}{self.held_out}{kept}  "
             f"{record.images_per_second:,.0f} samples/s  waiting {record.waiting:.0%}"
         )
         if self.bar is None and (record.epoch % math.ceil(epochs / self.lines) == 0 or record.epoch == epochs):

@@ -20,7 +20,8 @@ class Record:
 
     The training figures are means over the batches as they were learnt from; the held-out ones are taken in eval mode
     after it, None where nothing is held out. `score` is what the epoch is chosen by: accuracy, IoU or R2. `waiting`:
-    the share of the time that the network waited for data.
+    the share of the time that the network waited for data; `kept`: the share of the samples that took part, which
+    `data_pruning` lowers. The training figures then stand for all samples.
     """
 
     epoch: int
@@ -33,6 +34,7 @@ class Record:
     seconds: float
     images_per_second: float
     waiting: float
+    kept: float = 1.0
 
     def figures(self) -> tuple[Any, ...]:
         """All that the run's seed decides: everything but the times."""

@@ -17,6 +17,7 @@ from torchweld.training.averaging import averaged
 from torchweld.training.build import Needs, build_model, set_training
 from torchweld.training.checkpoint import restore_model, restore_optimizer
 from torchweld.training.config import Config
+from torchweld.training.data_pruning import DataPruning
 from torchweld.training.losses import LOSSES
 from torchweld.training.machine import Machine, fastest_machine
 from torchweld.training.metrics import Scores
@@ -45,8 +46,8 @@ class Session:
     step: int = 0
     loss_sum: float = 0.0
     right: float = 0.0
-    answers: int = 0
-    samples: int = 0
+    answers: float = 0.0
+    samples: float = 0.0
     seconds: float = 0.0
     history: list[Record] = field(default_factory=list)
     best_epoch: int = 0
@@ -56,6 +57,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.rate = schedule(self.config)
+        samples = len(self.splits.train)
+        self.pruning = DataPruning(self.config.data_pruning, self.config.epochs, samples, self.config.seed)
         self.loss = LOSSES[self.config.loss]
         model = cast(nn.Module, torch.compile(self.model)) if self.config.compile else self.model
         self.wrapped = self.team.wrapped(model, self.machine.device, self.config.sync_batch_norm)
@@ -67,7 +70,7 @@ class Session:
 
     @property
     def total_steps(self) -> int:
-        """Steps done since the run began."""
+        """Steps done since the run began; an epoch that samples sit out counts as a whole one once it is done."""
         return self.epoch * self.batches.steps + self.step
 
     def seed_step(self) -> None:
@@ -89,6 +92,7 @@ class Session:
         counts = ("epoch", "step", "loss_sum", "right", "answers", "samples", "seconds", "best_epoch")
         return {
             "models": models,
+            "pruning": self.pruning.state(),
             "optimizers": {"optimizer": self.optimizer.state_dict()},
             "best": dict(self.best) if self.best_epoch else {},
             "progress": {name: getattr(self, name) for name in counts},
@@ -105,26 +109,28 @@ class Session:
         if self.average is not None:
             restore_model(self.average, state["models"].get("average", {}), source)
         restore_optimizer(self.optimizer, state["optimizers"]["optimizer"])
+        self.pruning.restore(state.get("pruning", {}))
         for name, value in state["progress"].items():
             setattr(self, name, value)
         self.history = [Record(**record) for record in state["history"]]
         self.best = dict(state["best"])
         self.check_patience()
 
-    def note(self, scores: Tensor, targets: Tensor) -> None:
-        """Counts the right answers of a part of a step."""
+    def note(self, scores: Tensor, targets: Tensor, weights: Tensor) -> None:
+        """Counts the right answers of a part of a step, each sample as often as it stands for."""
         if targets.is_floating_point():
             if self.splits.task == "regress":
                 return
             targets = targets.argmax(1)  # mixed samples: the larger share counts
-        self.right += int((scores.argmax(1) == targets).sum())
-        self.answers += targets.numel()
+        right = (scores.argmax(1) == targets).double().view(len(targets), -1).sum(1)  # (B,)
+        self.right += float(weights.double() @ right)
+        self.answers += float(weights.double().sum()) * targets[0].numel()
 
     def close_epoch(self, record: Record) -> None:
         """Takes the epoch for done; its weights are the best if its score is, or if nothing is held out."""
         self.history.append(record)
         self.epoch, self.step = self.epoch + 1, 0
-        self.loss_sum, self.right, self.answers, self.samples = 0.0, 0.0, 0, 0
+        self.loss_sum, self.right, self.answers, self.samples = 0.0, 0.0, 0.0, 0.0
         before = self.history[self.best_epoch - 1].score if self.best_epoch else None
         if record.score is None or before is None or record.score > before:
             self.best_epoch = self.epoch

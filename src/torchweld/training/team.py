@@ -57,6 +57,18 @@ class Team:
         distributed.all_reduce(sums)
         return sums
 
+    def gathered(
+        self,
+        own: Tensor,  # (D, B)
+        count: int,
+    ) -> Tensor:  # (D, count)
+        """Columns that were dealt out (rank r has r, r + world, and so on), put together, on each process."""
+        if self.world == 1:
+            return own
+        whole = own.new_zeros(len(own), count)
+        whole[:, self.rank :: self.world] = own
+        return self.total(whole)
+
     def agreed(self, value: Any) -> Any:
         """Rank 0's value, on each process."""
         if self.world == 1:

@@ -2,6 +2,7 @@
 
     python benchmarks/recipes.py fields --seeds 0 1 2 --threads 2
     python benchmarks/recipes.py fashion --recipes fashion fashion_quick fashion_long
+    python benchmarks/recipes.py fashion --set data_pruning=0
 
 Each run is the command that a user would give, in a process of its own; minutes are of training and evaluation
 together, by the wall clock. The data folder is the one that TORCHWELD_DATA names, or `../shared/data` beside the
@@ -40,10 +41,11 @@ def words(what: str, recipe: str) -> list[str]:
     return [str(DATA / "fashion_mnist"), "--recipe", recipe]
 
 
-def run(what: str, recipe: str, seed: int, threads: int) -> dict[str, Any]:
+def run(what: str, recipe: str, changes: list[str], seed: int, threads: int) -> dict[str, Any]:
     """One run, and what came of it."""
     with tempfile.TemporaryDirectory() as temporary:
-        settings = ["--set", f"seed={seed}", "--set", f"threads={threads}", "--set", "trackers=[]"]
+        fixed = [f"seed={seed}", f"threads={threads}", "trackers=[]", *changes]
+        settings = [word for setting in fixed for word in ("--set", setting)]
         command = [sys.executable, "-m", "torchweld.cli", "train", *words(what, recipe), *settings]
         load, start = os.getloadavg()[0], time.perf_counter()
         done = subprocess.run([*command, "--out", f"{temporary}/run", "--json"], stdout=subprocess.PIPE, check=True)
@@ -55,12 +57,14 @@ def run(what: str, recipe: str, seed: int, threads: int) -> dict[str, Any]:
         minutes.append(passed / 60)
     return {
         "what": what,
-        "recipe": recipe,
+        "recipe": ", ".join((recipe, *changes)),
         "seed": seed,
         "threads": threads,
         "load_before": round(load, 1),
         "minutes": seconds / 60,
         "training_minutes": result["seconds"] / 60,
+        "images_per_second": round(statistics.median(record["images_per_second"] for record in result["history"])),
+        "passes": round(sum(record["kept"] for record in result["history"]), 1),
         "machine": result["machine"],
         "model": result["config"]["model"],
         "parameters": result["parameters"],
@@ -84,14 +88,17 @@ def write(what: str) -> str:
         "",
         f"`python benchmarks/recipes.py {what}`, one row a run: the epoch is chosen on a part of the training data, "
         "the test part is scored once. Minutes are the whole command's, with reading the data and choosing threads and "
-        "layout; load is the machine's before the run.",
+        "layout; images/s is the median epoch's, which shows how fast the (shared) machine was; load is its own before "
+        "the run. Passes are epochs less the samples that sat out (`data_pruning`).",
         "",
-        f"| recipe | network | parameters | seed | threads | load | minutes | test {mine[0]['test']['named']} |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| recipe | network | parameters | seed | threads | load | images/s | passes | minutes | "
+        f"test {mine[0]['test']['named']} |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {row['recipe']} | {row['model']} | {row['parameters']:,} | {row['seed']} | {row['threads']}, "
-        f"{row['machine']['dtype']} | {row['load_before']} | {row['minutes']:.1f} | {row['test']['score']:.4f} |"
+        f"{row['machine']['dtype']} | {row['load_before']} | {row.get('images_per_second', 'not kept')} | "
+        f"{row.get('passes', len(row['curve'])):g} | {row['minutes']:.1f} | {row['test']['score']:.4f} |"
         for row in mine
     ]
     lines.append("")
@@ -124,16 +131,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("fields", "fashion"))
     parser.add_argument("--recipes", nargs="+")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     recipes = arguments.recipes or [{"fields": "segment", "fashion": "fashion"}[arguments.what]]
     for recipe in recipes:
         for seed in arguments.seeds:
-            key = (arguments.what, recipe, seed, arguments.threads)
+            key = (arguments.what, ", ".join((recipe, *arguments.set)), seed, arguments.threads)
             if any((row["what"], row["recipe"], row["seed"], row["threads"]) == key for row in rows()):
                 continue
-            row = run(arguments.what, recipe, seed, arguments.threads)
+            row = run(arguments.what, recipe, arguments.set, seed, arguments.threads)
             with ROWS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"{recipe} seed {seed}: {row['test']['named']} {row['test']['score']:.4f}, {row['minutes']:.1f} min")

@@ -17,6 +17,7 @@ from torchweld.training.build import set_training
 from torchweld.training.config import Config
 from torchweld.training.folder import Checkpoints, claim, config_of, newest
 from torchweld.training.machine import device_of
+from torchweld.training.memory import kept_memory
 from torchweld.training.records import Record, Run, StepRecord
 from torchweld.training.score import evaluate, per_sample
 from torchweld.training.session import Session, new_session
@@ -62,6 +63,7 @@ def resume(
         return _run(session, watchers)
 
 
+@kept_memory()
 def _run(session: Session, watchers: Sequence[Watcher]) -> Run:
     """Epochs until the last, or until patience or a signal ends them; then the chosen epoch's scores on the test."""
     config, team = session.config, session.team

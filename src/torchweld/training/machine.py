@@ -14,6 +14,7 @@ import torch
 
 from torchweld.core import InputError
 from torchweld.training.config import Config
+from torchweld.training.memory import kept_memory
 from torchweld.training.threads import limited_threads
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -59,6 +60,7 @@ def device_of(config: Config) -> str:
     return config.device
 
 
+@kept_memory()
 def fastest_machine(
     config: Config,
     step: Callable[[Machine], Callable[[], object]],

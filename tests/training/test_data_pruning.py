@@ -55,6 +55,24 @@ def test_all_take_part_before_anything_is_known_at_the_end_and_where_it_is_off()
     assert off.state() == {}
 
 
+def test_nobody_sits_out_where_a_process_would_be_left_without_samples() -> None:
+    splits = data.read("digits")
+    batches = [Batches(splits.train, splits, 2, rank=rank, world=2) for rank in range(2)]
+    assert [batches[0].reaches_all(samples) for samples in (1, 2, 3, 4)] == [False, True, False, True]
+    pruning = DataPruning(0.99, 80, 100, seed=0)
+    pruning.note(torch.arange(100), torch.cat((torch.zeros(99), torch.ones(1))))
+    left = []
+    for epoch in range(40):
+        pruning.begin(epoch, batches[0].reaches_all)
+        left.append(len(pruning.rows))
+        sizes = [len(batch.rows) for part in batches for batch in part.epoch(epoch, among=pruning.rows)]
+        assert min(sizes) == 1
+        assert sum(sizes) == left[-1]
+    assert 1 < min(left) < 10
+    assert max(left) == 100  # some draws leave 1 or 3 samples
+    assert (pruning.weights == 1).all() == (left[-1] == 100)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("world", [1, 2])
 def test_batches_among_some_rows_have_each_of_them_once(workers: int, world: int) -> None:

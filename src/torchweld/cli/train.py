@@ -156,9 +156,10 @@ def _show(run: Run, folder: Path, pictures: list[str], say: object) -> None:
     if best is not None and best.held_out_loss is not None:
         accuracy = "" if best.held_out_accuracy is None else f"{best.held_out_accuracy:.2%}"
         rows.append(("held out", f"{best.held_out_loss:.4f}", accuracy, _number(best.score)))
-    if run.test is not None:
-        accuracy = "" if run.test.accuracy is None else f"{run.test.accuracy:.2%}"
-        rows.append((f"test ({run.test.samples:,} samples)", f"{run.test.loss:.4f}", accuracy, _number(run.test.score)))
+    for name, scores in (("test", run.test), ("test, one view", run.test_one_view)):
+        if scores is not None:
+            accuracy = "" if scores.accuracy is None else f"{scores.accuracy:.2%}"
+            rows.append((f"{name} ({scores.samples:,} samples)", f"{scores.loss:.4f}", accuracy, _number(scores.score)))
     named = (
         run.test.named if run.test is not None else {"segment": "IoU", "regress": "R2"}.get(run.splits.task, "score")
     )

@@ -85,8 +85,8 @@ class Batches:
         self.rank, self.world, self.channels_last = rank, world, channels_last
         self.augmentation = augmentation or Augmentation()
         self.steps = steps(len(dataset), batch_size)
-        least = len(dataset) // self.steps
-        if least < world:
+        if not self.reaches_all(len(dataset)):
+            least = len(dataset) // self.steps
             raise InputError(f"batches of {least} samples leave some of {world} ranks without any; take larger ones")
         self._check_augmentation()
         self._plan = _Plan()
@@ -105,6 +105,10 @@ class Batches:
     def steps_among(self, rows: Integers | None) -> int:
         """Batches of an epoch that takes these rows alone; None for all."""
         return self.steps if rows is None else steps(len(rows), self.batch_size)
+
+    def reaches_all(self, samples: int) -> bool:
+        """Whether each rank gets a sample of each batch in an epoch of so many."""
+        return samples // steps(samples, self.batch_size) >= self.world
 
     def batch(self, epoch: int, step: int) -> Batch:
         """One batch by itself."""

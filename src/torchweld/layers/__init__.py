@@ -21,6 +21,7 @@ from torchweld.layers.rdrop import RDrop, r_drop_loss, symmetric_divergence
 from torchweld.layers.residual import ResidualBlock
 from torchweld.layers.scaling import Saturation, draw_weights, saturation
 from torchweld.layers.shortcut import BasicBlock, Bottleneck
+from torchweld.layers.views import average_views
 
 __all__ = [
     "ActivationReport",
@@ -46,6 +47,7 @@ __all__ = [
     "Transition",
     "activation_report",
     "attend",
+    "average_views",
     "draw_reports",
     "draw_weights",
     "dropconnect_train",

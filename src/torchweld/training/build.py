@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from torchweld import fusion, models
 from torchweld.core import InputError
-from torchweld.layers import AdaptiveDropout, Dropout
+from torchweld.layers import AdaptiveDropout, Dropout, average_views
+from torchweld.layers.views import check_turns, symmetries
 from torchweld.models.perceptron import WIDTHS, perceptron
 from torchweld.training.config import Config
 
@@ -67,6 +68,10 @@ def build_model(
         kind = "a table" if tables else "images"
         known = ", ".join(WIDTHS) if tables else "those of `torchweld models`"
         raise InputError(f"model={config.model!r} does not read {kind}; choose {known}")
+    if tables and config.views:
+        raise InputError("views: the columns of a table have no mirror image; leave them out")
+    if not tables:
+        check_turns(symmetries(config.views), *needs.input_shape[1:])
     if not tables and (needs.task == "segment") != config.model.startswith("unet_"):
         wanted = "a unet_..." if needs.task == "segment" else "no unet_..."
         raise InputError(f"model={config.model!r} does not {needs.task}; choose {wanted} of `torchweld models`")
@@ -80,7 +85,7 @@ def build_model(
             raise InputError("expand needs a batch of data to calibrate its branches")
         model = fusion.expand(model.eval(), config.expand, calibrate=inputs, seed=config.seed)
     freeze(model, config.freeze)
-    return model.train()
+    return average_views(model, config.views).train()
 
 
 def set_dropout(model: nn.Module, rate: float, kind: str = "inverted") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torchweld.core import InputError
 from torchweld.data import Augmentation
+from torchweld.layers.views import symmetries
 
 SCHEDULES = ("cosine", "constant", "linear", "exponential", "step", "multi_step", "restarts", "triangular")
 
@@ -25,6 +26,9 @@ class Config:
     `milestones` (epochs after the warm-up) belong to the schedules that step or cycle. `momentum` is Adam's beta1.
     `clip_norm`: largest norm of the gradient. `ema`: memory of the running mean of the weights, which is then what is
     judged and kept; 0 is off.
+
+    `views` ("flip", "flip_vertical", "turn", and all that they combine to): the trained network averages its scores
+    over these views of an image, at as many times the cost.
 
     `data_pruning`: the probability with which a sample of less than mean loss sits out an epoch (InfoBatch); no bias,
     as one that stays counts for those that do not; 0 is off.
@@ -74,6 +78,7 @@ class Config:
     ema: float = 0.0
     data_pruning: float = 0.0
 
+    views: tuple[str, ...] = ()
     dropout: float | None = None
     dropout_kind: str = "inverted"
     init_from: str | None = None
@@ -129,6 +134,7 @@ class Config:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} is unknown; known are {', '.join(v for v in values if v)}"
                 )
+        symmetries(self.views)
         for tracker in self.trackers:
             if tracker not in ("tensorboard", "wandb", "mlflow"):
                 raise InputError(f"trackers: {tracker!r} is unknown; known are tensorboard, wandb, mlflow")

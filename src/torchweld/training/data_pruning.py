@@ -10,6 +10,8 @@ Shapes: N samples, B batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,15 +50,20 @@ class DataPruning:
         """The share of the samples that takes part."""
         return self.weights.count_nonzero().item() / len(self.weights)
 
-    def begin(self, epoch: int) -> None:
-        """Draws who sits out `epoch`, counted from 0: a pure function of the losses and (seed, epoch, sample)."""
+    def begin(self, epoch: int, enough: Callable[[int], bool] = bool) -> None:
+        """Draws who sits out `epoch`, counted from 0: a pure function of the losses and (seed, epoch, sample).
+
+        Nobody does where those that would be left are not `enough`.
+        """
         self.weights = torch.ones(len(self.losses))
         if not self.probability or epoch >= _PRUNED * self.epochs:
             return
         easy = self.losses < self.losses.nanmean()
         drawn = uniform(self.seed, epoch, Purpose.PRUNE, np.arange(len(self.losses)), 1)[:, 0]
-        self.weights[easy] = 1 / (1 - self.probability)
-        self.weights[easy & (torch.from_numpy(drawn) < self.probability)] = 0
+        out = easy & (torch.from_numpy(drawn) < self.probability)
+        if enough(len(out) - int(out.sum())):
+            self.weights[easy] = 1 / (1 - self.probability)
+            self.weights[out] = 0
 
     def note(
         self,

@@ -13,11 +13,13 @@ from torch import nn
 
 from torchweld.core import CheckFailed
 from torchweld.data import Splits
+from torchweld.layers.views import one_view, view_count
 from torchweld.training.build import set_training
 from torchweld.training.config import Config
 from torchweld.training.folder import Checkpoints, claim, config_of, newest
 from torchweld.training.machine import device_of
 from torchweld.training.memory import kept_memory
+from torchweld.training.metrics import Scores
 from torchweld.training.records import Record, Run, StepRecord
 from torchweld.training.score import evaluate, per_sample
 from torchweld.training.session import Session, new_session
@@ -85,9 +87,7 @@ def _run(session: Session, watchers: Sequence[Watcher]) -> Run:
         if session.stopped == "interrupted":
             raise KeyboardInterrupt
         session.take_best()
-        test = session.splits.test
-        scores = evaluate(session.judged, test, session.splits, team=team) if test is not None else None
-        run = session.finished(scores)
+        run = session.finished(*_tested(session))
         for keeper in kept if team.leads else ():
             keeper.finished(run)
         return run
@@ -99,7 +99,7 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
     set_training(model)
     began = mark = time.perf_counter()
     if session.step == 0:
-        session.pruning.begin(session.epoch)
+        session.pruning.begin(session.epoch, session.batches.reaches_all)
     among = session.pruning.rows
     waited, seen, steps = 0.0, 0, session.batches.steps_among(among)
     rate = session.rate(session.epoch + max(session.step - 1, 0) / steps)
@@ -112,7 +112,7 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
         session.seed_step()
         weights = session.pruning.weights[batch.rows]
         whole = [part.to(machine.device) for part in (batch.inputs, batch.targets, weights)]
-        step_loss, newest, parts = 0.0, [], min(config.accumulate, len(weights))
+        step_loss, step_weight, newest, parts = 0.0, weights.sum().item(), [], min(config.accumulate, len(weights))
         for i, (x, y, w) in enumerate(zip(*(part.chunk(parts) for part in whole), strict=True)):
             with session.team.apart(model, last=i == parts - 1):
                 with machine.precision():
@@ -132,13 +132,13 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
         session.pruning.note(batch.rows, torch.cat(newest), session.team, batch.samples)
         session.step += 1
         session.loss_sum += step_loss
-        session.samples += weights.sum().item()
+        session.samples += step_weight
         if not math.isfinite(step_loss):
             raise CheckFailed(f"the loss is not finite in epoch {session.epoch + 1}; lower learning_rate={rate:g}")
         waited, seen = waited + waiting, seen + batch.samples
         now = time.perf_counter()
         session.seconds = before + now - began
-        note = StepRecord(session.total_steps, session.epoch + 1, rate, step_loss / weights.sum().item(), now - mark,
+        note = StepRecord(session.total_steps, session.epoch + 1, rate, step_loss / step_weight, now - mark,
                           waiting, batch.samples)  # fmt: skip
         mark = now
         for watcher in watchers:
@@ -150,6 +150,18 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
     record = _judged(session, rate, passed, seen / max(passed, 1e-9), waited / max(passed, 1e-9))
     session.seconds = before + time.perf_counter() - began
     return record
+
+
+def _tested(session: Session) -> tuple[Scores | None, Scores | None]:
+    """Scores on the test part, and those of a single view where the network averages over several."""
+    test, model = session.splits.test, session.judged
+    if test is None:
+        return None, None
+    scores = evaluate(model, test, session.splits, team=session.team)
+    if view_count(model) == 1:
+        return scores, None
+    with one_view(model):
+        return scores, evaluate(model, test, session.splits, team=session.team)
 
 
 def _judged(session: Session, rate: float, seconds: float, speed: float, waiting: float) -> Record:

@@ -59,7 +59,8 @@ class StepRecord:
 class Run:
     """A finished run: `model` in eval mode with the weights of the chosen epoch, `history` by epoch.
 
-    `stopped`: None if all epochs were run, else why not.
+    `test_one_view`: the test's scores without averaging, where the config has `views`. `stopped`: None if all epochs
+    were run, else why not.
     """
 
     config: Config
@@ -68,6 +69,7 @@ class Run:
     history: tuple[Record, ...]
     best_epoch: int
     test: Scores | None
+    test_one_view: Scores | None
     machine: Machine
     parameters: int
     seconds: float
@@ -82,6 +84,7 @@ class Run:
             "history": [asdict(record) for record in self.history],
             "best_epoch": self.best_epoch,
             "test": None if self.test is None else self.test.to_dict(),
+            "test_one_view": None if self.test_one_view is None else self.test_one_view.to_dict(),
             "machine": self.machine.to_dict(),
             "parameters": self.parameters,
             "seconds": self.seconds,

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from torchweld.core import InputError
 from torchweld.data import Batches, Dataset, Splits
+from torchweld.layers.views import view_count
 from torchweld.training.config import Config
 from torchweld.training.losses import LOSSES, balanced_weights, by_sample
 from torchweld.training.metrics import Scores, Tally
@@ -78,6 +79,7 @@ def evaluate(
     team = team or Team()
     name = loss or ("squared" if splits.task == "regress" else "cross_entropy")
     size = min(batch_size, _fitting(dataset)) if dataset.inputs.ndim == 4 else batch_size
+    size = max(1, size // view_count(model))
     channels_last = machine is not None and machine.channels_last
     batches = Batches(dataset, splits, max(size, team.world), shuffle=False, rank=team.rank, world=team.world,
                       channels_last=channels_last)  # fmt: skip

@@ -148,7 +148,7 @@ class Session:
             self.judged.load_state_dict(self.best)
         self.judged.eval()
 
-    def finished(self, test: Scores | None) -> Run:
+    def finished(self, test: Scores | None, one_view: Scores | None) -> Run:
         """The run as its caller gets it."""
         return Run(
             self.config,
@@ -157,6 +157,7 @@ class Session:
             tuple(self.history),
             self.best_epoch,
             test,
+            one_view,
             self.machine,
             sum(p.numel() for p in self.judged.parameters()),
             self.seconds,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from torchweld import data
 from torchweld.core import InputError
 from torchweld.data import Augmentation, Batches
-from torchweld.training import Config, resume, train
+from torchweld.training import Config, Record, StepRecord, resume, train
 from torchweld.training.data_pruning import DataPruning
+from torchweld.training.session import Session
 
 from .runs import EVERYTHING, StopAt, assert_same, final_state
 
@@ -103,6 +106,33 @@ def test_a_stopped_run_goes_on_bit_for_bit(step: int, workers: int, tmp_path: Pa
     assert run.history[0].kept == 1
     assert 0.5 < run.history[1].kept < 0.9
     assert run.history[2].kept < 1
+
+
+class Passed:
+    """Keeps how far the run was after each step."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def begin(self, session: Session) -> None: ...
+
+    def step_done(self, session: Session, record: StepRecord) -> None:
+        self.marks.append(session.epochs_done)
+
+    def epoch_done(self, session: Session, record: Record) -> None: ...
+
+    def end(self, session: Session) -> None: ...
+
+
+def test_an_epoch_is_as_long_as_its_samples_and_the_bar_knows() -> None:
+    passed = Passed()
+    run = train(PRUNED, watchers=[passed])
+    assert len(passed.marks) < 3 * 15
+    assert all(b > a for a, b in pairwise(passed.marks))
+    assert {1.0, 2.0, 3.0} <= set(passed.marks)
+    assert passed.marks[-1] == 3.0
+    steps = [sum(epoch < mark <= epoch + 1 for mark in passed.marks) for epoch in range(3)]
+    assert steps == [math.ceil(round(record.kept * 1438) / 96) for record in run.history]
 
 
 def test_figures_stand_for_all_samples(tmp_path: Path) -> None:

@@ -38,12 +38,11 @@ class DataPruning:
     def __init__(self, probability: float, epochs: int, samples: int, seed: int) -> None:
         self.probability, self.epochs, self.seed = probability, epochs, seed
         self.losses = torch.full((samples,), torch.nan)  # (N,); NaN until a step has seen the sample
-        self.weights = torch.ones(samples)  # (N,)
+        self._set(torch.ones(samples))
 
-    @property
-    def rows(self) -> Integers | None:  # (at most N,)
-        """The samples that take part; None for all."""
-        return self.weights.numpy().nonzero()[0] if self.probability else None
+    def _set(self, weights: Tensor) -> None:
+        self.weights = weights  # (N,)
+        self.rows: Integers | None = weights.numpy().nonzero()[0] if self.probability else None  # that take part, or all
 
     @property
     def kept(self) -> float:
@@ -55,15 +54,15 @@ class DataPruning:
 
         Nobody does where those that would be left are not `enough`.
         """
-        self.weights = torch.ones(len(self.losses))
-        if not self.probability or epoch >= _PRUNED * self.epochs:
-            return
-        easy = self.losses < self.losses.nanmean()
-        drawn = uniform(self.seed, epoch, Purpose.PRUNE, np.arange(len(self.losses)), 1)[:, 0]
-        out = easy & (torch.from_numpy(drawn) < self.probability)
-        if enough(len(out) - int(out.sum())):
-            self.weights[easy] = 1 / (1 - self.probability)
-            self.weights[out] = 0
+        weights = torch.ones(len(self.losses))
+        if self.probability and epoch < _PRUNED * self.epochs:
+            easy = self.losses < self.losses.nanmean()
+            drawn = uniform(self.seed, epoch, Purpose.PRUNE, np.arange(len(self.losses)), 1)[:, 0]
+            out = easy & (torch.from_numpy(drawn) < self.probability)
+            if enough(len(out) - int(out.sum())):
+                weights[easy] = 1 / (1 - self.probability)
+                weights[out] = 0
+        self._set(weights)
 
     def note(
         self,
@@ -86,4 +85,5 @@ class DataPruning:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Takes up what `state()` gave."""
         if self.probability:
-            self.losses, self.weights = state["losses"], state["weights"]
+            self.losses = state["losses"]
+            self._set(state["weights"])

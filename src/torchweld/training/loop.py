@@ -106,7 +106,7 @@ def run_epoch(session: Session, watchers: Sequence[Watcher] = (), stop: Sequence
     before = session.seconds
     for batch in session.batches.epoch(session.epoch, session.step, among):
         waiting = time.perf_counter() - mark
-        rate = session.rate(session.epoch + session.step / steps)
+        rate = session.rate(session.epochs_done)
         for group in session.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
         session.seed_step()

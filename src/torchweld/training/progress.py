@@ -32,8 +32,7 @@ class Progress:
             return
         columns = (bars.TextColumn("training"), bars.BarColumn(), bars.TextColumn("{task.description}"))
         self.bar = bars.Progress(*columns, bars.TimeRemainingColumn(), console=self.console, transient=True)
-        total = session.config.epochs * session.batches.steps
-        self.task = self.bar.add_task("the first step", total=total, completed=session.total_steps)
+        self.task = self.bar.add_task("the first step", total=session.config.epochs, completed=session.epochs_done)
         self.bar.start()
 
     def step_done(self, session: Session, record: StepRecord) -> None:
@@ -48,7 +47,7 @@ class Progress:
             f"epoch {record.epoch}/{session.config.epochs}  loss {self.loss:.3f}{self.held_out}  "
             f"{self.samples / self.seconds:,.0f} samples/s  waiting {self.waited / self.seconds:.0%}"
         )
-        self.bar.update(self.task, completed=record.step, description=line)
+        self.bar.update(self.task, completed=session.epochs_done, description=line)
 
     def epoch_done(self, session: Session, record: Record) -> None:
         epochs = session.config.epochs

@@ -73,6 +73,11 @@ class Session:
         """Steps done since the run began; an epoch that samples sit out counts as a whole one once it is done."""
         return self.epoch * self.batches.steps + self.step
 
+    @property
+    def epochs_done(self) -> float:
+        """Epochs done, and the share that is done of the one that runs."""
+        return self.epoch + self.step / self.batches.steps_among(self.pruning.rows)
+
     def seed_step(self) -> None:
         """Random numbers inside the network are a function of (seed, step, rank): a restart draws the same."""
         words = (self.config.seed, self.total_steps, self.team.rank)

@@ -145,7 +145,7 @@ def test_a_step_counts_by_its_samples_also_where_the_last_batch_is_short() -> No
     assert run.history[0].train_loss == pytest.approx(mean, rel=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adam", "adagrad", "rmsprop", "mean_square_adagrad"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adam", "adagrad", "rmsprop", "mean_square_adagrad", "muon"])
 def test_every_optimizer_learns(optimizer: str) -> None:
     rate = {"sgd": 0.1, "adagrad": 0.03}.get(optimizer, 0.003)
     run = train(replace(QUICK, optimizer=optimizer, learning_rate=rate, epochs=2))

@@ -26,7 +26,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 @pytest.mark.parametrize("step", [1, 7, 15, 16])  # an epoch has 15 steps
 def test_a_stopped_run_goes_on_bit_for_bit(step: int, optimizer: str, tmp_path: Path, straight: Path) -> None:
     config = replace(EVERYTHING, optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 0.003)

@@ -9,6 +9,7 @@ from torchweld.training.loop import resume, train
 from torchweld.training.losses import LOSSES
 from torchweld.training.machine import Machine
 from torchweld.training.metrics import Scores
+from torchweld.training.muon import Muon
 from torchweld.training.optimizers import OPTIMIZERS, MeanSquareAdagrad
 from torchweld.training.override import from_dict, overridden
 from torchweld.training.progress import Progress
@@ -48,6 +49,7 @@ __all__ = [
     "Machine",
     "MeanSquareAdagrad",
     "MultiStep",
+    "Muon",
     "Needs",
     "PiecewiseConstant",
     "Progress",

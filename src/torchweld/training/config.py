@@ -122,7 +122,7 @@ class Config:
     def _check_names(self) -> None:
         known = {
             "loss": ("cross_entropy", "focal", "hinge", "squared", "dice", "cross_entropy_dice"),
-            "optimizer": ("sgd", "adamw", "adam", "adagrad", "rmsprop", "mean_square_adagrad"),
+            "optimizer": ("sgd", "adamw", "adam", "adagrad", "rmsprop", "mean_square_adagrad", "muon"),
             "schedule": SCHEDULES,
             "task": (None, "classify", "segment", "regress"),
             "class_weights": (None, "balanced"),

@@ -42,7 +42,9 @@ class DataPruning:
 
     def _set(self, weights: Tensor) -> None:
         self.weights = weights  # (N,)
-        self.rows: Integers | None = weights.numpy().nonzero()[0] if self.probability else None  # that take part, or all
+        self.rows: Integers | None = (
+            weights.numpy().nonzero()[0] if self.probability else None
+        )  # that take part, or all
 
     @property
     def kept(self) -> float:

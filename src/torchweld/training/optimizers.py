@@ -1,4 +1,4 @@
-"""Optimisers by name: `torch.optim`'s, and the notes' Adagrad, which divides by the root *mean* square.
+"""Optimisers by name: `torch.optim`'s, Muon, and the notes' Adagrad, which divides by the root *mean* square.
 
 Biases, norms' scales and other vectors are not decayed: weight decay holds matrices and kernels near zero.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from torchweld.core import InputError
 from torchweld.training.config import Config
+from torchweld.training.muon import Muon
 
 
 class MeanSquareAdagrad(torch.optim.Optimizer):
@@ -79,6 +80,10 @@ def _mean_square_adagrad(groups: Sequence[dict[str, Any]], config: Config) -> to
     return MeanSquareAdagrad(groups, lr=config.learning_rate)
 
 
+def _muon(groups: Sequence[dict[str, Any]], config: Config) -> torch.optim.Optimizer:
+    return Muon(groups, lr=config.learning_rate, momentum=config.momentum)
+
+
 OPTIMIZERS: dict[str, Callable[[Sequence[dict[str, Any]], Config], torch.optim.Optimizer]] = {
     "sgd": _sgd,  # Nesterov's momentum, plain where momentum is 0
     "adamw": _adamw,  # momentum is beta1
@@ -86,6 +91,7 @@ OPTIMIZERS: dict[str, Callable[[Sequence[dict[str, Any]], Config], torch.optim.O
     "adagrad": _adagrad,
     "rmsprop": _rmsprop,  # momentum is alpha, the memory of past squares
     "mean_square_adagrad": _mean_square_adagrad,
+    "muon": _muon,  # learning rates are AdamW's
 }
 
 

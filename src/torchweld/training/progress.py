@@ -32,7 +32,8 @@ class Progress:
             return
         columns = (bars.TextColumn("training"), bars.BarColumn(), bars.TextColumn("{task.description}"))
         self.bar = bars.Progress(*columns, bars.TimeRemainingColumn(), console=self.console, transient=True)
-        self.task = self.bar.add_task("the first step", total=session.config.epochs, completed=session.epochs_done)
+        self.task = self.bar.add_task("the first step", total=session.config.epochs)
+        self.bar.update(self.task, completed=session.epochs_done)
         self.bar.start()
 
     def step_done(self, session: Session, record: StepRecord) -> None:

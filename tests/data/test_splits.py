@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from torchweld import data
 from torchweld.core import InputError
 from torchweld.data import Dataset, Scale, Selection
-from torchweld.data.holdout import held_out
+from torchweld.data.holdout import held_out, held_out_groups
 from torchweld.data.moments import measured
 
-from .files import pixels
+from .files import pair_set, pixels
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=200), st.floats(0, 0.99), st.integers(0, 2**32))
@@ -30,6 +31,41 @@ def test_each_class_is_held_out_in_proportion_and_never_all_of_it(labels: list[i
         if share > 0 and count > 1:
             assert out >= 1
             assert abs(out - share * count) <= 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=2, max_size=100),
+    st.floats(0.01, 0.99),
+    st.integers(0, 2**32),
+)
+def test_groups_stay_together_and_training_keeps_every_class(
+    samples: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    groups, strata = np.array(samples).T
+    try:
+        kept, held = held_out_groups(groups, strata, share, seed)
+    except InputError:
+        # Then every group has some class to itself.
+        assert all(any(set(groups[strata == k]) == {g} for k in set(strata)) for g in set(groups))
+        return
+    assert sorted([*kept, *held]) == list(range(len(samples)))
+    assert not set(groups[kept]) & set(groups[held])
+    assert set(strata[kept]) == set(strata)
+    largest = max(np.bincount(groups))
+    assert 0 < len(held) < share * len(samples) + largest
+    assert len(held_out_groups(groups, strata, 0, seed)[1]) == 0
+
+
+def test_tiles_of_one_photograph_are_held_out_together(tmp_path: Path) -> None:
+    pair_set(tmp_path, [f"f{photograph}_x{tile}" for photograph in range(5) for tile in range(4)])
+    splits = data.read(tmp_path, holdout=0.2, holdout_by="f[0-9]+")
+    of = [{name.split("/")[-1].split("_")[0] for name in part.names} for part in (splits.train, splits.held_out)]
+    assert (len(splits.train), len(splits.held_out), len(of[0]), len(of[1])) == (16, 4, 4, 1)
+    assert not of[0] & of[1]
+    for pattern, named in ((r"g\d", "does not occur in the name"), ("f(", "is no regular expression"),
+                           (".*f", "no group can be held out")):  # fmt: skip
+        with pytest.raises(InputError, match=named):
+            data.read(tmp_path, holdout_by=pattern)
 
 
 def test_the_seed_decides_what_is_held_out() -> None:

@@ -30,6 +30,9 @@ def data(
         int | None, typer.Option("--channels", help="1, 3 or 4; by default 3 if any has colour.")
     ] = None,
     holdout: Annotated[float, typer.Option("--holdout", help="Share of the training part that is held out.")] = 0.1,
+    holdout_by: Annotated[
+        str, typer.Option("--holdout-by", metavar="REGEX", help="Hold out together what has the same in its name.")
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides what is held out, and drawn.")] = 0,
     cache: Annotated[Path | None, typer.Option("--cache", metavar="FOLDER", help="Where decoded images go.")] = None,
     grid: Annotated[Path | None, typer.Option("--grid", metavar="FILE.png", help="Write a picture of samples.")] = None,
@@ -57,6 +60,7 @@ def data(
             image_size=_size(image_size),
             channels=channels,
             holdout=holdout,
+            holdout_by=holdout_by or None,
             seed=seed,
             cache=cache,
         )

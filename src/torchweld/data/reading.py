@@ -12,7 +12,7 @@ from torchweld.core import InputError
 from torchweld.data.bundled import CLASSES, bundled_digits
 from torchweld.data.class_folders import class_folders
 from torchweld.data.delimited import read_table
-from torchweld.data.holdout import held_out
+from torchweld.data.holdout import groups_of, held_out, held_out_groups
 from torchweld.data.idx import idx_files, read_idx
 from torchweld.data.images import read_images
 from torchweld.data.layout import Layout, layout, tables_in
@@ -39,6 +39,7 @@ def read(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     holdout: float = 0.1,
+    holdout_by: str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Splits:
@@ -47,6 +48,8 @@ def read(
     `source` is "digits", or a path: class folders; image and mask pairs; `train/` and `test/` (or `val/`) of these; idx
     files; a table, whose last column is the target. `test` is another such path, scored once at the end. With `train/`,
     `val/` and `test/` together, `val/` is what is held out; else a share `holdout` of the training part is, by class.
+    Samples that are of one origin, such as tiles of a photograph or pictures of a patient, tell more about each other
+    than about new ones: `holdout_by`, a regular expression, holds out together those in whose names it finds the same.
     `image_size` is a side, or (height, width); by default the most frequent one. Images of another size are scaled to
     cover it, antialiased, and cut to their centre; masks with them, by the nearest pixel. `channels` is 1, 3 or 4; by
     default 3 if any image has colours. Images are decoded once, into memory-mapped files in `cache`.
@@ -69,7 +72,10 @@ def read(
         kept, held = whole, val.dataset
     else:
         strata = np.asarray(whole.targets) if train.task == "classify" else np.zeros(len(whole), np.int64)
-        rows, out = held_out(strata, holdout, seed)
+        if holdout_by is None:
+            rows, out = held_out(strata, holdout, seed)
+        else:
+            rows, out = held_out_groups(groups_of(whole.names, holdout_by), strata, holdout, seed)
         kept, held = whole.part(rows) if len(out) else whole, whole.part(out)
         sums = None if sums is None else sums[rows]
     scale = measured(kept, len(train.classes), sums)

@@ -18,8 +18,8 @@ class Config:
     """Everything that decides a run. Raises `InputError` for a value out of its range.
 
     Data: `data` is `digits` or a path, `test` a path that is scored once, at the end; `holdout` is the share of the
-    training data on which the epoch is chosen. `task`, `image_size` (height, width) and `channels` are read from the
-    data where None.
+    training data on which the epoch is chosen, `holdout_by` a regular expression: samples in whose names it finds the
+    same stay together. `task`, `image_size` (height, width) and `channels` are read from the data where None.
 
     Steps: each takes `batch_size` samples, in `accumulate` parts. After `warmup_epochs`, half of all at most,
     `schedule` goes from `learning_rate` to `final_rate_factor` times it at the last epoch; `factor`, `every_epochs` and
@@ -50,6 +50,7 @@ class Config:
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     holdout: float = 0.2
+    holdout_by: str | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     workers: int = 0
 

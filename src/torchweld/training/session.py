@@ -180,6 +180,7 @@ def splits_of(config: Config) -> Splits:
         image_size=config.image_size,
         channels=config.channels,
         holdout=config.holdout,
+        holdout_by=config.holdout_by,
         seed=config.seed,
     )
 

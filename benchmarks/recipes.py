@@ -70,6 +70,7 @@ def run(what: str, recipe: str, changes: list[str], seed: int, threads: int) -> 
         "parameters": result["parameters"],
         "best_epoch": result["best_epoch"],
         "test": {name: result["test"][name] for name in ("named", "score", "accuracy", "loss", "samples")},
+        "one_view": result["test_one_view"] and result["test_one_view"]["score"],
         "curve": [[at, record["score"]] for at, record in zip(minutes, result["history"], strict=True)],
         "torch": torch.__version__,
         "processor": platform.processor() or platform.machine(),
@@ -89,16 +90,18 @@ def write(what: str) -> str:
         f"`python benchmarks/recipes.py {what}`, one row a run: the epoch is chosen on a part of the training data, "
         "the test part is scored once. Minutes are the whole command's, with reading the data and choosing threads and "
         "layout; images/s is the median epoch's, which shows how fast the (shared) machine was; load is its own before "
-        "the run. Passes are epochs less the samples that sat out (`data_pruning`).",
+        "the run. Passes are epochs less the samples that sat out (`data_pruning`). The last column, where a recipe has "
+        "`views`: the same network without averaging over them.",
         "",
         f"| recipe | network | parameters | seed | threads | load | images/s | passes | minutes | "
-        f"test {mine[0]['test']['named']} |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"test {mine[0]['test']['named']} | one view |",
+        f"|{' --- |' * 11}",
     ]
     lines += [
         f"| {row['recipe']} | {row['model']} | {row['parameters']:,} | {row['seed']} | {row['threads']}, "
         f"{row['machine']['dtype']} | {row['load_before']} | {row.get('images_per_second', 'not kept')} | "
-        f"{row.get('passes', len(row['curve'])):g} | {row['minutes']:.1f} | {row['test']['score']:.4f} |"
+        f"{row.get('passes', len(row['curve'])):g} | {row['minutes']:.1f} | {row['test']['score']:.4f} | "
+        f"{format(row['one_view'], '.4f') if row.get('one_view') else ''} |"
         for row in mine
     ]
     lines.append("")

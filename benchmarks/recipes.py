@@ -90,7 +90,7 @@ def write(what: str) -> str:
         f"`python benchmarks/recipes.py {what}`, one row a run: the epoch is chosen on a part of the training data, "
         "the test part is scored once. Minutes are the whole command's, with reading the data and choosing threads and "
         "layout; images/s is the median epoch's, which shows how fast the (shared) machine was; load is its own before "
-        "the run. Passes are epochs less the samples that sat out (`data_pruning`). The last column, where a recipe has "
+        "the run. Passes are epochs less the samples that sat out (`data_pruning`). The last column, for recipes with "
         "`views`: the same network without averaging over them.",
         "",
         f"| recipe | network | parameters | seed | threads | load | images/s | passes | minutes | "

@@ -21,6 +21,7 @@ from torchweld.layers.rdrop import RDrop, r_drop_loss, symmetric_divergence
 from torchweld.layers.residual import ResidualBlock
 from torchweld.layers.scaling import Saturation, draw_weights, saturation
 from torchweld.layers.shortcut import BasicBlock, Bottleneck
+from torchweld.layers.small_images import SmallImageConv2d
 from torchweld.layers.views import average_views
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ResidualBlock",
     "Saturation",
     "SinusoidalPositions",
+    "SmallImageConv2d",
     "Transition",
     "activation_report",
     "attend",

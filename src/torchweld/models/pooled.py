@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from torchweld.layers import SmallImageConv2d
 from torchweld.models.images import check_counts, check_image
 
 
@@ -32,7 +33,7 @@ class ConvLayer(nn.Sequential):
     """Convolution, pooling if asked, norm, ReLU: (B, I, H, W) -> (B, O, H, W), or (B, O, H//2, W//2) `pooled`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, pooled: bool) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        conv = SmallImageConv2d(in_channels, out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         pool = [nn.MaxPool2d(2)] if pooled else []
         super().__init__(conv, *pool, nn.BatchNorm2d(out_channels), nn.ReLU())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchweld import fusion, models
 from torchweld.core import InputError
 from torchweld.layers import AdaptiveDropout, Dropout, average_views
-from torchweld.layers.views import check_turns, symmetries
+from torchweld.layers.views import check_turns, views_of
 from torchweld.models.perceptron import WIDTHS, perceptron
 from torchweld.training.config import Config
 
@@ -71,7 +71,7 @@ def build_model(
     if tables and config.views:
         raise InputError("views: the columns of a table have no mirror image; leave them out")
     if not tables:
-        check_turns(symmetries(config.views), *needs.input_shape[1:])
+        check_turns(views_of(config.views), *needs.input_shape[1:])
     if not tables and (needs.task == "segment") != config.model.startswith("unet_"):
         wanted = "a unet_..." if needs.task == "segment" else "no unet_..."
         raise InputError(f"model={config.model!r} does not {needs.task}; choose {wanted} of `torchweld models`")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchweld.core import InputError
 from torchweld.data import Augmentation
-from torchweld.layers.views import symmetries
+from torchweld.layers.views import views_of
 
 SCHEDULES = ("cosine", "constant", "linear", "exponential", "step", "multi_step", "restarts", "triangular")
 
@@ -27,8 +27,8 @@ class Config:
     `clip_norm`: largest norm of the gradient. `ema`: memory of the running mean of the weights, which is then what is
     judged and kept; 0 is off.
 
-    `views` ("flip", "flip_vertical", "turn", and all that they combine to): the trained network averages its scores
-    over these views of an image, at as many times the cost.
+    `views` ("flip", "flip_vertical", "turn", "shift", and all that they combine to): the trained network averages its
+    scores over these views of an image, at as many times the cost.
 
     `data_pruning`: the probability with which a sample of less than mean loss sits out an epoch (InfoBatch); no bias,
     as one that stays counts for those that do not; 0 is off.
@@ -135,7 +135,7 @@ class Config:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} is unknown; known are {', '.join(v for v in values if v)}"
                 )
-        symmetries(self.views)
+        views_of(self.views)
         for tracker in self.trackers:
             if tracker not in ("tensorboard", "wandb", "mlflow"):
                 raise InputError(f"trackers: {tracker!r} is unknown; known are tensorboard, wandb, mlflow")

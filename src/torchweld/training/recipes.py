@@ -54,7 +54,7 @@ def fashion_quick() -> Config:
 
 def fashion_long() -> Config:
     """As `fashion`, with twice as many residual layers, and longer."""
-    return replace(fashion(), model="pooled_medium", epochs=40)
+    return replace(fashion(), model="pooled_medium", epochs=34)
 
 
 def segment() -> Config:
@@ -77,8 +77,9 @@ def segment_long() -> Config:
     """As `segment`, for longer, with turns and changes of scale and colour, which square images allow; eight views."""
     return replace(
         segment(),
-        epochs=100,
-        ema=0.998,
+        epochs=70,
+        weight_decay=0.1,
+        ema=0.995,
         augmentation=Augmentation(
             flip=True,
             flip_vertical=True,

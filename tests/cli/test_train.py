@@ -65,6 +65,22 @@ def test_a_run_can_be_welded_as_it_lies(
     assert "--resume" in capsys.readouterr().err
 
 
+def test_a_run_is_welded_with_its_views_or_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", "digits", *QUICK, "--set", 'views=["flip", "shift"]', "--out", run]) == 0
+    capsys.readouterr()
+    flops = []
+    for words in ([], ["--one-view"]):
+        assert main(["fuse", run, *words, "--json"]) == 0
+        flops.append(json.loads(capsys.readouterr().out)["after"]["flops"])
+    assert flops[0] == 6 * flops[1]
+    assert main(["fuse", "torch.nn:Identity", "--input", "1x1", "--one-view"]) == 2
+    assert "torch.nn:Identity is none; leave it out" in capsys.readouterr().err
+    assert main(["train", "digits", *QUICK, "--set", "views=mirror", "--out", str(tmp_path / "other")]) == 2
+    assert "known are flip, flip_vertical, turn, shift" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_config_of_a_run_repeats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["train", "digits", *QUICK, "--out", str(first), "--json"]) == 0

@@ -122,3 +122,5 @@ def test_what_cannot_be_is_refused() -> None:
         average_views(maps(), ["mirror"])
     with pytest.raises(InputError, match="images of 5x6 are not square; leave turn out"):
         average_views(maps(), ["turn"]).eval()(torch.randn(1, 2, 5, 6, dtype=torch.float64))
+    with pytest.raises(InputError, match="averages over views already"):
+        average_views(average_views(maps(), ["turn"]), ["flip"])

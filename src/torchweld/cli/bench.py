@@ -9,7 +9,15 @@ import typer
 from torchweld.cli.output import console, print_json
 from torchweld.cli.quiet import quiet, waiting
 from torchweld.cli.tables import bench_table
-from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
+from torchweld.cli.target import (
+    InputOption,
+    JsonOption,
+    OneViewOption,
+    TargetArgument,
+    TrustOption,
+    WeightsOption,
+    read_target,
+)
 from torchweld.deploy import ENGINES
 from torchweld.deploy import bench as run_bench
 from torchweld.fusion import fuse
@@ -28,6 +36,7 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="Time to spend on each engine.")] = 3.0,
     trust: TrustOption = False,
+    one_view: OneViewOption = False,
     json: JsonOption = False,
 ) -> None:
     """Time a model against its welded form, in turns in one process.
@@ -35,7 +44,7 @@ def bench(
     \b
     $ torchweld bench net:build --input 1x3x224x224
     """
-    model, examples = read_target(target, inputs, weights, trust)
+    model, examples = read_target(target, inputs, weights, trust, one_view)
     with quiet(f"welding {target}"):
         fused = fuse(model, examples)
     with waiting("timing native against fused"):

@@ -11,7 +11,15 @@ import typer
 from torchweld.cli.output import console, print_json
 from torchweld.cli.quiet import quiet
 from torchweld.cli.tables import counts_table
-from torchweld.cli.target import InputOption, JsonOption, TargetArgument, TrustOption, WeightsOption, read_target
+from torchweld.cli.target import (
+    InputOption,
+    JsonOption,
+    OneViewOption,
+    TargetArgument,
+    TrustOption,
+    WeightsOption,
+    read_target,
+)
 from torchweld.core import InputError
 from torchweld.fusion import Fused, PartlyFused
 from torchweld.fusion import explain as explained
@@ -42,6 +50,7 @@ def fuse(
         bool, typer.Option("--measure", help="Time maps and whole plans on this machine instead of estimating them.")
     ] = False,
     trust: TrustOption = False,
+    one_view: OneViewOption = False,
     json: JsonOption = False,
 ) -> None:
     """Weld a model: the same function in fewer operations, with a certificate.
@@ -52,7 +61,7 @@ def fuse(
     for name, path, suffix in (("-o", out, ".pt2"), ("--report", page, ".html")):
         if path is not None:
             _check_output(name, path, suffix)
-    model, examples = read_target(target, inputs, weights, trust)
+    model, examples = read_target(target, inputs, weights, trust, one_view)
     with quiet(f"welding {target}"):
         if partial or include or exclude:
             fused = weld(

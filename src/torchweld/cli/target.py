@@ -49,6 +49,9 @@ WeightsOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Read a .pt2 as TARGET, although reading one can execute code hidden in it.")
 ]
+OneViewOption = Annotated[
+    bool, typer.Option("--one-view", help="Leave out a run's averaging over `views`: less exact, as many times faster.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 _DTYPES = {
@@ -65,7 +68,7 @@ _MOST_ELEMENTS = 2**32
 
 
 def read_target(
-    target: str, inputs: list[str] | None, weights: Path | None, trust: bool
+    target: str, inputs: list[str] | None, weights: Path | None, trust: bool, one_view: bool = False
 ) -> tuple[nn.Module, tuple[Any, ...]]:
     """The model, in eval mode and with its weights, and its inputs. Raises `InputError` for what cannot be used."""
     examples = tuple(example_input(text) for text in inputs or ())  # first, since it costs nothing
@@ -73,8 +76,10 @@ def read_target(
         if weights is not None:
             raise InputError(f"{target} is a run, which holds its own weights; leave out --weights")
         with quiet(f"reading {target}"):
-            trained, example = load_run(target)
+            trained, example = load_run(target, one_view)
         return trained, examples or (example,)
+    if one_view:
+        raise InputError(f"--one-view: only a run averages over views, and {target} is none; leave it out")
     program = target.endswith(".pt2")
     parts = ("", "") if program else _parts(target)
     if not examples:

@@ -113,13 +113,15 @@ def average_views(model: nn.Module, views: Sequence[str]) -> nn.Module:
     `views` are names in `VIEWS` and all that they combine to: "flip" is two views, "flip_vertical" two, both four,
     "turn" four, "turn" and "flip" eight; "shift", by a pixel, triples them. The model takes images (B, C, H, W) and
     returns scores (B, K) or (B, K, H, W). Names of its parameters stay. Returns the model. Raises `InputError` for an
-    unknown name, and at a call for quarter turns of images that are not square.
+    unknown name, for a model that averages already, and at a call for quarter turns of images that are not square.
 
     >>> net = average_views(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)), ["flip"]).eval()
     >>> x = torch.randn(5, 1, 2, 3)
     >>> torch.allclose(net(x), net(x.flip(-1)), atol=1e-6)
     True
     """
+    if views and "_views" in model.__dict__:
+        raise InputError("views: the model averages over views already; name them all at once")
     if views:
         around = _Views(views_of(views))
         model.register_forward_pre_hook(around.spread)

@@ -18,9 +18,10 @@ from torchweld.training.checkpoint import restore_model
 from torchweld.training.folder import config_of
 
 
-def load_run(folder: str | os.PathLike[str]) -> tuple[nn.Module, Tensor]:
+def load_run(folder: str | os.PathLike[str], one_view: bool = False) -> tuple[nn.Module, Tensor]:
     """The network of the run in `folder`, in eval mode, and one random input (1, ...) of the shape that it learnt on.
 
+    `one_view` leaves out the averaging over `views`, where the run has any: the scores of one view, at its cost alone.
     Nothing in the folder is executed. Raises `InputError` if there is no finished run, or its files do not fit.
     """
     place = Path(folder)
@@ -37,6 +38,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[nn.Module, Tensor]:
     # Only the structure is wanted: what the branches were calibrated on is in the weights.
     calibration = torch.randn(8, *needs.input_shape, generator=random)
     with torch.random.fork_rng(devices=[]):
-        model = build_model(replace(config, init_from=None, freeze=()), needs, calibration)
+        views = () if one_view else config.views
+        model = build_model(replace(config, init_from=None, freeze=(), views=views), needs, calibration)
     restore_model(model, weights, str(place / "model.safetensors"))
     return model.eval(), torch.randn(1, *needs.input_shape, generator=random)

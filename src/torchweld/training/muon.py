@@ -9,17 +9,19 @@ Shapes: O rows, I columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchweld.training.parameterwise import Parameterwise
+
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # Jordan's quintic: steep at 0, and near 1 it stays near 1
 _RMS = 0.2
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Parameterwise):
     """`x <- (1 - lr * weight_decay) x - 0.2 lr sqrt(max(O, I)) * orthogonal(Nesterov's momentum)`.
 
     A tensor is the matrix of its first axis by all others together, a convolution's kernel too; a vector is one row,
@@ -46,27 +48,16 @@ class Muon(torch.optim.Optimizer):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations}
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; `closure`, if given, is run first with gradients and its loss returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                average = state["momentum_buffer"].mul_(group["momentum"]).add_(parameter.grad)
-                ahead = parameter.grad.add(average, alpha=group["momentum"])
-                matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.view(1, -1)
-                update = orthogonal(matrix, group["iterations"]).view(ahead.shape)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"] * _RMS * max(matrix.shape) ** 0.5)
-        return loss
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """See the class."""
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        average = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+        ahead = gradient.add(average, alpha=group["momentum"])
+        matrix = ahead.flatten(1) if ahead.ndim > 1 else ahead.view(1, -1)
+        step = orthogonal(matrix, group["iterations"]).view(ahead.shape)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(step, alpha=-group["lr"] * _RMS * max(matrix.shape) ** 0.5)
 
 
 def orthogonal(

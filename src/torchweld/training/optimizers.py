@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torchweld.core import InputError
 from torchweld.training.config import Config
 from torchweld.training.muon import Muon
+from torchweld.training.parameterwise import Parameterwise
 
 
-class MeanSquareAdagrad(torch.optim.Optimizer):
+class MeanSquareAdagrad(Parameterwise):
     """`x <- x - lr * g / sqrt(mean of all past g^2, this one included)`: Adagrad with the mean in place of the sum.
 
     Its first step has the length `lr` along each axis, and on a steady gradient so has every other: the rate does not
@@ -33,26 +34,15 @@ class MeanSquareAdagrad(torch.optim.Optimizer):
     def __init__(self, params: Iterable[Any], lr: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; `closure`, if given, is run first with gradients and its loss returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient = parameter.grad + group["weight_decay"] * parameter
-                state = self.state[parameter]
-                if not state:
-                    state["step"], state["sum"] = torch.tensor(0.0), torch.zeros_like(parameter)
-                state["step"] += 1
-                state["sum"].addcmul_(gradient, gradient)
-                root = (state["sum"] / state["step"].to(parameter.device)).sqrt_().add_(group["eps"])
-                parameter.addcdiv_(gradient, root, value=-group["lr"])
-        return loss
+    def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """See the class."""
+        gradient = gradient + group["weight_decay"] * parameter
+        if not state:
+            state["step"], state["sum"] = torch.tensor(0.0), torch.zeros_like(parameter)
+        state["step"] += 1
+        state["sum"].addcmul_(gradient, gradient)
+        root = (state["sum"] / state["step"].to(parameter.device)).sqrt_().add_(group["eps"])
+        parameter.addcdiv_(gradient, root, value=-group["lr"])
 
 
 def _sgd(groups: Sequence[dict[str, Any]], config: Config) -> torch.optim.Optimizer:
